@@ -1,0 +1,179 @@
+"""Every error of ours, grouped by what the caller does about it.
+
+The key decision: a class is an *instruction*. Code that catches one of these never looks at a status, a close code
+or a message again; that reading happens once, at the border (`service.elevenlabs.faults` for ElevenLabs,
+`service.websocket` for the wire).
+"""
+
+from __future__ import annotations
+
+
+class VoceroError(Exception):
+    """The root of all errors of ours."""
+
+
+class ConfigurationError(VoceroError):
+    """A setting is missing or wrong: nothing was started; the operator must change the named variable."""
+
+
+# --- What a client of ours did -------------------------------------------------------------------------------------
+
+
+class RequestError(VoceroError):
+    """A client's request cannot be served as it stands: answer it; trying it again unchanged gives the same.
+
+    `type`, `code` and `param` are ElevenLabs' vocabulary, so that the official SDKs understand our answers.
+    `http_status` is what an HTTP route answers; `close_code` what a socket closes with.
+    """
+
+    http_status = 400
+    close_code = 1008
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "bad_request",
+        type: str = "invalid_request",  # noqa: A002 (ElevenLabs' field name)
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.type = type
+        self.param = param
+
+
+class NotAuthenticatedError(RequestError):
+    """No credential, or one that we do not know, that is used up, or that has expired: get a new one."""
+
+    http_status = 401
+
+    def __init__(self, message: str, *, code: str = "unauthorized") -> None:
+        super().__init__(message, code=code, type="authentication_error")
+
+
+class NotAllowedError(RequestError):
+    """The credential is known, the thing asked for is not allowed to it (a foreign Origin, another agent)."""
+
+    http_status = 403
+
+    def __init__(self, message: str, *, code: str = "forbidden") -> None:
+        super().__init__(message, code=code, type="authorization_error")
+
+
+class NotFoundError(RequestError):
+    """The thing named in the request does not exist."""
+
+    http_status = 404
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, type="not_found")
+
+
+class TooManyRequestsError(RequestError):
+    """The client asks too often: come back after `retry_after` seconds."""
+
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after: float, code: str = "rate_limit_exceeded") -> None:
+        super().__init__(message, code=code, type="rate_limit_error")
+        self.retry_after = retry_after
+
+
+# --- What the wire did ---------------------------------------------------------------------------------------------
+
+
+class SocketError(VoceroError):
+    """A WebSocket can no longer be used; `code` and `reason` are those of RFC 6455 section 7.4."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"{code} {reason}".strip())
+        self.code = code
+        self.reason = reason
+
+
+class ConnectionClosedError(SocketError):
+    """The peer is gone: with its close frame's code, or 1005 (frame without code), or 1006 (no close frame)."""
+
+
+class FrameError(SocketError):
+    """The peer broke the protocol or a bound; we close with `code` (1002, 1007, 1009) and it must mend its client."""
+
+
+class WriteDeadlineError(SocketError):
+    """The peer did not take our bytes in time (it stalls or its network does): the socket is of no more use."""
+
+
+# --- What ElevenLabs did -------------------------------------------------------------------------------------------
+
+
+class UpstreamError(VoceroError):
+    """ElevenLabs did not do what was asked. Catch a subclass; this root is for "whatever it was".
+
+    `code` is ElevenLabs' word (`voice_not_found`), or ours where it gives none (`connect_failed`). `status` is the
+    HTTP status, `close_code` the socket's; at most one is set. `retry_after` is in seconds. `message` is
+    ElevenLabs' own sentence: fit to be shown to an integrator, never logged with a request's text.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        type: str | None = None,  # noqa: A002 (ElevenLabs' field name)
+        status: int | None = None,
+        close_code: int | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.type = type
+        self.status = status
+        self.close_code = close_code
+        self.param = param
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class UpstreamRequestError(UpstreamError):
+    """The request itself is wrong (400, 404, 409, 422, close 1008 or 3000): report it, never repeat it."""
+
+
+class UpstreamPolicyError(UpstreamError):
+    """The plan or a safety rule forbids it (403, `safety_violation`): report it; an operator may change the plan."""
+
+
+class UpstreamKeyError(UpstreamError):
+    """ElevenLabs refuses our key (401): re-read the secret, try another key; it is not the user's fault."""
+
+
+class UpstreamQuotaError(UpstreamError):
+    """The account's credits are used up (402, 401 `quota_exceeded`, close 1002): another account or provider."""
+
+
+class UpstreamConcurrencyError(UpstreamError):
+    """The account's slots are all taken (429 `concurrent_limit_exceeded`, close 3008): wait for a slot."""
+
+
+class UpstreamBusyError(UpstreamError):
+    """ElevenLabs is overloaded or limits the rate (429 `system_busy`, 503): back off, or go elsewhere."""
+
+
+class UpstreamUnavailableError(UpstreamError):
+    """ElevenLabs failed (5xx, close 1001, 1002, 1006, 1011): it may have acted; try again or go elsewhere."""
+
+
+class UpstreamConnectError(UpstreamUnavailableError):
+    """No connection came about: the request never left us, so trying again repeats nothing."""
+
+
+class UpstreamTimeoutError(UpstreamUnavailableError):
+    """No answer in time: the request may have been acted on."""
+
+
+class UpstreamProtocolError(UpstreamUnavailableError):
+    """The answer broke off or made no sense (truncated, garbage, wrong type)."""
