@@ -105,6 +105,16 @@ class WriteDeadlineError(SocketError):
     """The peer did not take our bytes in time (it stalls or its network does): the socket is of no more use."""
 
 
+class HandshakeError(VoceroError):
+    """A socket could not be opened: the peer answered the upgrade with `status` and `body` (at most 64 kB)."""
+
+    def __init__(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        super().__init__(f"the upgrade was answered with HTTP {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+
 # --- What ElevenLabs did -------------------------------------------------------------------------------------------
 
 

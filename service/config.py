@@ -1,0 +1,154 @@
+"""Every setting, read once from the environment: name, default, unit, bounds and meaning stand here and nowhere else.
+
+The key decision: `Settings` is a frozen value that the entry points load and the composition root hands on; nothing
+below reads `os.environ`. `.env.example` is checked against these fields by a test.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import ConfigurationError
+
+Names = Annotated[frozenset[str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The effective configuration. A field's alias is the environment variable's name."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    # --- ElevenLabs
+    elevenlabs_api_key: SecretStr | None = Field(
+        None, alias="ELEVENLABS_API_KEY", description="The key of your ElevenLabs account. It never leaves the server."
+    )
+    elevenlabs_agent_id: str | None = Field(
+        None, alias="ELEVENLABS_AGENT_ID", description="The agent that the chat page talks to.", examples=["agent_..."]
+    )
+    elevenlabs_base_url: str = Field(
+        "https://api.elevenlabs.io",
+        alias="ELEVENLABS_BASE_URL",
+        pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
+        description="Where ElevenLabs is: a data-residency host, or the sandbox. No slash at the end.",
+        examples=["https://api.eu.residency.elevenlabs.io"],
+    )
+    sandbox: bool = Field(
+        False, alias="VOCERO_SANDBOX", description="ELEVENLABS_BASE_URL is the sandbox: the page says so in a banner."
+    )
+    upstream_connect_seconds: float = Field(
+        5.0, alias="VOCERO_UPSTREAM_CONNECT_SECONDS", gt=0, le=60,
+        description="Seconds that connecting to ElevenLabs may take (TCP, TLS and upgrade, each).",
+    )
+    upstream_read_seconds: float = Field(
+        30.0, alias="VOCERO_UPSTREAM_READ_SECONDS", gt=0, le=300,
+        description="Seconds that ElevenLabs may be silent in the middle of an HTTP answer.",
+    )
+
+    # --- Where we listen
+    host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
+    port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
+    public_url: str | None = Field(
+        None, alias="VOCERO_PUBLIC_URL", pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
+        description="The address that browsers and SDKs use, when a proxy stands in front; signed URLs are made of it."
+        " Unset: the request's own host.",
+        examples=["https://voice.example.com"],
+    )
+    workers: int = Field(1, alias="VOCERO_WORKERS", ge=1, le=64, description="Worker processes, one for each core.")
+    worker_connections: int = Field(
+        2000, alias="VOCERO_WORKER_CONNECTIONS", ge=10, le=50_000,
+        description="Connections that one worker holds at most.",
+    )
+
+    # --- Who may talk
+    public_agents: Names = Field(
+        frozenset(), alias="VOCERO_PUBLIC_AGENTS",
+        description="Agents that anybody may talk to without a key, by id, separated by commas.",
+        examples=["agent_a,agent_b"],
+    )
+    allowed_origins: Names = Field(
+        frozenset(), alias="VOCERO_ALLOWED_ORIGINS",
+        description="Web origins besides our own from which browsers may open a conversation, separated by commas.",
+        examples=["https://shop.example.com"],
+    )
+    ticket_seconds: int = Field(
+        60, alias="VOCERO_TICKET_SECONDS", ge=1, le=600,
+        description="Seconds for which the page's single-use ticket is good.",
+    )
+    signed_url_seconds: int = Field(
+        900, alias="VOCERO_SIGNED_URL_SECONDS", ge=1, le=3600,
+        description="Seconds for which a conversation may be started with an integrator's signed URL.",
+    )
+    tickets_per_minute: int = Field(
+        30, alias="VOCERO_TICKETS_PER_MINUTE", ge=1, le=100_000,
+        description="Tickets that one client address gets in a minute.",
+    )
+
+    # --- Bounds of a conversation
+    first_frame_seconds: float = Field(
+        10.0, alias="VOCERO_FIRST_FRAME_SECONDS", gt=0, le=60,
+        description="Seconds that a client may take for its first frame.",
+    )
+    idle_seconds: float = Field(
+        60.0, alias="VOCERO_IDLE_SECONDS", gt=0, le=3600,
+        description="Seconds without a byte from the client (a pong counts) after which the conversation ends.",
+    )
+    write_deadline_seconds: float = Field(
+        5.0, alias="VOCERO_WRITE_DEADLINE_SECONDS", gt=0, le=60,
+        description="Seconds that a peer may take to accept one frame.",
+    )
+    max_client_message_bytes: int = Field(
+        1_048_576, alias="VOCERO_MAX_CLIENT_MESSAGE_BYTES", ge=1024, le=16_777_216,
+        description="Bytes that one message of a client may have.",
+    )
+    client_messages_per_second: int = Field(
+        500, alias="VOCERO_CLIENT_MESSAGES_PER_SECOND", ge=0,
+        description="Messages that a client may send in a second, with a burst of four times that; 0 is no limit.",
+    )
+
+    # --- What is kept
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", alias="VOCERO_REDIS_URL", pattern=r"^(rediss?|unix)://",
+        description="Redis or Valkey: tickets and rate limits.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///.vocero/vocero.db"), alias="VOCERO_DATABASE_URL",
+        description="SQLAlchemy URL of the database: SQLite or PostgreSQL.",
+        examples=["postgresql+psycopg://vocero:password@db/vocero"],
+    )
+
+    # --- Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", alias="VOCERO_LOG_LEVEL", description="The least severe level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", alias="VOCERO_LOG_FORMAT", description="json for machines, console for people."
+    )
+
+    @field_validator("public_agents", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("elevenlabs_api_key", "elevenlabs_agent_id", "public_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigurationError: one line that names the first wrong variable and what is allowed; never its value.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # every field comes from the environment or its default
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{name}: {first['msg']}.") from None
