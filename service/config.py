@@ -23,10 +23,15 @@ class Settings(BaseSettings):
 
     # --- ElevenLabs
     elevenlabs_api_key: SecretStr | None = Field(
-        None, alias="ELEVENLABS_API_KEY", description="The key of your ElevenLabs account. It never leaves the server."
+        None,
+        alias="ELEVENLABS_API_KEY",
+        description="The key of your ElevenLabs account. It never leaves the server.",
     )
     elevenlabs_agent_id: str | None = Field(
-        None, alias="ELEVENLABS_AGENT_ID", description="The agent that the chat page talks to.", examples=["agent_..."]
+        None,
+        alias="ELEVENLABS_AGENT_ID",
+        description="The agent that the chat page talks to.",
+        examples=["agent_..."],
     )
     elevenlabs_base_url: str = Field(
         "https://api.elevenlabs.io",
@@ -36,14 +41,22 @@ class Settings(BaseSettings):
         examples=["https://api.eu.residency.elevenlabs.io"],
     )
     sandbox: bool = Field(
-        False, alias="VOCERO_SANDBOX", description="ELEVENLABS_BASE_URL is the sandbox: the page says so in a banner."
+        False,
+        alias="VOCERO_SANDBOX",
+        description="ELEVENLABS_BASE_URL is the sandbox: the page says so in a banner.",
     )
     upstream_connect_seconds: float = Field(
-        5.0, alias="VOCERO_UPSTREAM_CONNECT_SECONDS", gt=0, le=60,
+        5.0,
+        alias="VOCERO_UPSTREAM_CONNECT_SECONDS",
+        gt=0,
+        le=60,
         description="Seconds that connecting to ElevenLabs may take (TCP, TLS and upgrade, each).",
     )
     upstream_read_seconds: float = Field(
-        30.0, alias="VOCERO_UPSTREAM_READ_SECONDS", gt=0, le=300,
+        30.0,
+        alias="VOCERO_UPSTREAM_READ_SECONDS",
+        gt=0,
+        le=300,
         description="Seconds that ElevenLabs may be silent in the middle of an HTTP answer.",
     )
 
@@ -51,70 +64,103 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
     port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
     public_url: str | None = Field(
-        None, alias="VOCERO_PUBLIC_URL", pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
+        None,
+        alias="VOCERO_PUBLIC_URL",
+        pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
         description="The address that browsers and SDKs use, when a proxy stands in front; signed URLs are made of it."
         " Unset: the request's own host.",
         examples=["https://voice.example.com"],
     )
     workers: int = Field(1, alias="VOCERO_WORKERS", ge=1, le=64, description="Worker processes, one for each core.")
     worker_connections: int = Field(
-        2000, alias="VOCERO_WORKER_CONNECTIONS", ge=10, le=50_000,
+        2000,
+        alias="VOCERO_WORKER_CONNECTIONS",
+        ge=10,
+        le=50_000,
         description="Connections that one worker holds at most.",
     )
 
     # --- Who may talk
     public_agents: Names = Field(
-        frozenset(), alias="VOCERO_PUBLIC_AGENTS",
+        frozenset(),
+        alias="VOCERO_PUBLIC_AGENTS",
         description="Agents that anybody may talk to without a key, by id, separated by commas.",
         examples=["agent_a,agent_b"],
     )
     allowed_origins: Names = Field(
-        frozenset(), alias="VOCERO_ALLOWED_ORIGINS",
+        frozenset(),
+        alias="VOCERO_ALLOWED_ORIGINS",
         description="Web origins besides our own from which browsers may open a conversation, separated by commas.",
         examples=["https://shop.example.com"],
     )
     ticket_seconds: int = Field(
-        60, alias="VOCERO_TICKET_SECONDS", ge=1, le=600,
+        60,
+        alias="VOCERO_TICKET_SECONDS",
+        ge=1,
+        le=600,
         description="Seconds for which the page's single-use ticket is good.",
     )
     signed_url_seconds: int = Field(
-        900, alias="VOCERO_SIGNED_URL_SECONDS", ge=1, le=3600,
+        900,
+        alias="VOCERO_SIGNED_URL_SECONDS",
+        ge=1,
+        le=3600,
         description="Seconds for which a conversation may be started with an integrator's signed URL.",
     )
     tickets_per_minute: int = Field(
-        30, alias="VOCERO_TICKETS_PER_MINUTE", ge=1, le=100_000,
+        30,
+        alias="VOCERO_TICKETS_PER_MINUTE",
+        ge=1,
+        le=100_000,
         description="Tickets that one client address gets in a minute.",
     )
 
     # --- Bounds of a conversation
     first_frame_seconds: float = Field(
-        10.0, alias="VOCERO_FIRST_FRAME_SECONDS", gt=0, le=60,
+        10.0,
+        alias="VOCERO_FIRST_FRAME_SECONDS",
+        gt=0,
+        le=60,
         description="Seconds that a client may take for its first frame.",
     )
     idle_seconds: float = Field(
-        60.0, alias="VOCERO_IDLE_SECONDS", gt=0, le=3600,
+        60.0,
+        alias="VOCERO_IDLE_SECONDS",
+        gt=0,
+        le=3600,
         description="Seconds without a byte from the client (a pong counts) after which the conversation ends.",
     )
     write_deadline_seconds: float = Field(
-        5.0, alias="VOCERO_WRITE_DEADLINE_SECONDS", gt=0, le=60,
+        5.0,
+        alias="VOCERO_WRITE_DEADLINE_SECONDS",
+        gt=0,
+        le=60,
         description="Seconds that a peer may take to accept one frame.",
     )
     max_client_message_bytes: int = Field(
-        1_048_576, alias="VOCERO_MAX_CLIENT_MESSAGE_BYTES", ge=1024, le=16_777_216,
+        1_048_576,
+        alias="VOCERO_MAX_CLIENT_MESSAGE_BYTES",
+        ge=1024,
+        le=16_777_216,
         description="Bytes that one message of a client may have.",
     )
     client_messages_per_second: int = Field(
-        500, alias="VOCERO_CLIENT_MESSAGES_PER_SECOND", ge=0,
+        500,
+        alias="VOCERO_CLIENT_MESSAGES_PER_SECOND",
+        ge=0,
         description="Messages that a client may send in a second, with a burst of four times that; 0 is no limit.",
     )
 
     # --- What is kept
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", alias="VOCERO_REDIS_URL", pattern=r"^(rediss?|unix)://",
+        "redis://127.0.0.1:6379/0",
+        alias="VOCERO_REDIS_URL",
+        pattern=r"^(rediss?|unix)://",
         description="Redis or Valkey: tickets and rate limits.",
     )
     database_url: SecretStr = Field(
-        SecretStr("sqlite:///.vocero/vocero.db"), alias="VOCERO_DATABASE_URL",
+        SecretStr("sqlite:///.vocero/vocero.db"),
+        alias="VOCERO_DATABASE_URL",
         description="SQLAlchemy URL of the database: SQLite or PostgreSQL.",
         examples=["postgresql+psycopg://vocero:password@db/vocero"],
     )

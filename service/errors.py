@@ -34,7 +34,7 @@ class RequestError(VoceroError):
         message: str,
         *,
         code: str = "bad_request",
-        type: str = "invalid_request",  # noqa: A002 (ElevenLabs' field name)
+        type: str = "invalid_request",
         param: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -131,7 +131,7 @@ class UpstreamError(VoceroError):
         message: str,
         *,
         code: str,
-        type: str | None = None,  # noqa: A002 (ElevenLabs' field name)
+        type: str | None = None,
         status: int | None = None,
         close_code: int | None = None,
         param: str | None = None,

@@ -14,8 +14,21 @@ from typing import Any
 import structlog
 
 NEVER_LOGGED = frozenset(
-    {"api_key", "authorization", "audio", "conversation_signature", "headers", "key", "password", "text", "ticket",
-     "token", "transcript", "url", "xi-api-key"}
+    {
+        "api_key",
+        "authorization",
+        "audio",
+        "conversation_signature",
+        "headers",
+        "key",
+        "password",
+        "text",
+        "ticket",
+        "token",
+        "transcript",
+        "url",
+        "xi-api-key",
+    }
 )
 
 

@@ -1,0 +1,285 @@
+"""`WebSocketConnection`: the one wrapper around an open WebSocket's socket, for servers and clients alike.
+
+The key decisions:
+
+* every write goes out whole or kills the connection, within a deadline: simple-websocket writes with one `send()`,
+  which under gevent may be partial, and the reader then sees garbage (docs/architecture.md, traps);
+* nothing is read until somebody asks, so a consumer that is slow slows its sender through TCP;
+* liveness is any byte that arrived (`last_received`), because a ping can be queued behind audio.
+
+One thread reads. Any thread may write: a lock serialises whole frames, held for at most the write deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import NamedTuple
+
+from service.errors import ConnectionClosedError, FrameError, SocketError, WriteDeadlineError
+from service.websocket import frames
+from service.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame, FrameParser
+
+READ_BYTES = 65_536
+# Frames handed out of one read before the other greenlets get their turn: a sender of tiny frames must not be able
+# to hold the worker (65,536 bytes may be 10,000 frames).
+FRAMES_BEFORE_YIELD = 64
+
+
+class Message(NamedTuple):
+    """A whole message: `opcode` is TEXT (the data is valid UTF-8) or BINARY."""
+
+    opcode: int
+    data: bytes
+
+
+class WebSocketConnection:
+    """An open WebSocket over `sock`, which it owns from now on.
+
+    `received` are bytes that the handshake read too far. `max_message_bytes` bounds one message over all its frames.
+    """
+
+    __slots__ = (
+        "_close_sent", "_fragments", "_fragments_bytes", "_frames_since_yield", "_is_client", "_max_message_bytes",
+        "_opcode", "_parser", "_peer_close", "_peer_gone", "_reading", "_sock", "_write_deadline_seconds",
+        "_write_lock", "last_received", "subprotocol",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        is_client: bool,
+        write_deadline_seconds: float = 5.0,
+        max_message_bytes: int = 16 * 1024 * 1024,
+        subprotocol: str | None = None,
+        received: bytes = b"",
+    ) -> None:
+        self._sock: socket.socket | None = sock
+        self._is_client = is_client
+        self._write_deadline_seconds = write_deadline_seconds
+        self._max_message_bytes = max_message_bytes
+        self._parser = FrameParser(expect_masked=not is_client, max_payload_bytes=max_message_bytes)
+        self._parser.feed(received)
+        self._fragments: list[bytes] = []
+        self._fragments_bytes = 0
+        self._opcode = 0
+        self._frames_since_yield = 0
+        self._write_lock = threading.Lock()
+        self._close_sent = False
+        self._peer_close: ConnectionClosedError | None = None
+        self._peer_gone: threading.Event | None = None
+        self._reading = False
+        self.subprotocol = subprotocol
+        self.last_received = time.monotonic()
+
+    # --- Reading
+
+    def receive(self, timeout: float | None = None) -> Message:
+        """The next message; pings are answered and pongs swallowed on the way.
+
+        Raises:
+            TimeoutError: no whole message within `timeout` seconds.
+            ConnectionClosedError: the peer closed, or is gone (1006).
+            FrameError: the peer broke the protocol; the connection was closed with the error's code.
+        """
+        if self._peer_close:
+            raise self._peer_close
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._reading = True
+        try:
+            while (message := self._next_message()) is None:
+                self._fill(deadline)
+            return message
+        except FrameError as exc:
+            self._peer_close = ConnectionClosedError(exc.code, exc.reason)
+            self._reading = False
+            self.close(exc.code, exc.reason, timeout=0)
+            raise
+        except ConnectionClosedError as exc:
+            self._note_peer_close(exc)
+            raise
+        finally:
+            self._reading = False
+
+    def _next_message(self) -> Message | None:
+        while (frame := self._parser.next_frame()) is not None:
+            self._take_turns()
+            if frame.opcode >= CLOSE:
+                self._handle_control(frame)
+            elif (message := self._assemble(frame)) is not None:
+                return message
+        return None
+
+    def _assemble(self, frame: Frame) -> Message | None:
+        if (frame.opcode == CONTINUATION) is not bool(self._opcode):
+            raise FrameError(1002, "a continuation without a start, or a start within a message")
+        if frame.fin and frame.opcode:
+            return self._whole(frame.opcode, frame.payload)
+        self._opcode = self._opcode or frame.opcode
+        self._fragments_bytes += len(frame.payload)
+        if self._fragments_bytes > self._max_message_bytes:
+            raise FrameError(1009, f"message is too big: at most {self._max_message_bytes} bytes are taken")
+        if frame.payload:  # empty fragments would make a list without bound
+            self._fragments.append(frame.payload)
+        if not frame.fin:
+            return None
+        opcode, data = self._opcode, b"".join(self._fragments)
+        self._opcode, self._fragments, self._fragments_bytes = 0, [], 0
+        return self._whole(opcode, data)
+
+    def _whole(self, opcode: int, data: bytes) -> Message:
+        if opcode == TEXT and not data.isascii():
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                raise FrameError(1007, "a text message is not UTF-8") from None
+        return Message(opcode, data)
+
+    def _handle_control(self, frame: Frame) -> None:
+        if frame.opcode == PING:
+            self._send(frames.PONG, frame.payload)
+        elif frame.opcode == CLOSE:
+            code, reason = frames.read_close_payload(frame.payload)
+            with contextlib.suppress(SocketError):
+                self._send_close(frames.sendable_close_code(code), "")
+            raise ConnectionClosedError(code, reason)
+
+    def _fill(self, deadline: float | None) -> None:
+        sock = self._open_socket()
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError("no message in time")
+            # Under gevent nothing switches between these two calls; with plain threads a writer may set its own
+            # timeout in between, and then the loop waits for what is left.
+            try:
+                sock.settimeout(left)
+                data = sock.recv(READ_BYTES)
+            except TimeoutError:
+                continue
+            except OSError as exc:
+                raise ConnectionClosedError(1006, "the connection was lost") from exc
+            break
+        if not data:
+            raise ConnectionClosedError(1006, "the connection ended without a close frame")
+        self.last_received = time.monotonic()
+        self._parser.feed(data)
+
+    def _take_turns(self) -> None:
+        self._frames_since_yield += 1
+        if self._frames_since_yield >= FRAMES_BEFORE_YIELD:
+            self._frames_since_yield = 0
+            time.sleep(0)
+
+    # --- Writing
+
+    def send_text(self, payload: str | bytes) -> None:
+        """Send one text message, whole.
+
+        Raises:
+            WriteDeadlineError: the peer did not take it within the write deadline; the connection is dead.
+            ConnectionClosedError: the connection is closed or lost.
+        """
+        self._send(TEXT, payload.encode() if isinstance(payload, str) else payload)
+
+    def send_binary(self, payload: bytes) -> None:
+        """Send one binary message; raises as `send_text`."""
+        self._send(BINARY, payload)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Ask for a sign of life (at most 125 bytes); raises as `send_text`."""
+        self._send(PING, payload)
+
+    def _send(self, opcode: int, payload: bytes) -> None:
+        if self._close_sent:
+            raise self._peer_close or ConnectionClosedError(1006, "the connection is closed")
+        self._write(frames.build_frame(opcode, payload, mask=self._is_client))
+
+    def _write(self, data: bytes) -> None:
+        deadline = time.monotonic() + self._write_deadline_seconds
+        if not self._write_lock.acquire(timeout=self._write_deadline_seconds):
+            self.abort()
+            raise WriteDeadlineError(1013, "the peer does not read")
+        try:
+            self._write_all(memoryview(data), deadline)
+        finally:
+            self._write_lock.release()
+
+    def _write_all(self, data: memoryview, deadline: float) -> None:
+        sock = self._open_socket()
+        while data:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                # Part of the frame may be out: nothing that follows could be understood.
+                self.abort()
+                raise WriteDeadlineError(1013, "the peer does not read")
+            try:
+                sock.settimeout(left)
+                data = data[sock.send(data) :]
+            except TimeoutError:
+                continue
+            except OSError as exc:
+                self.abort()
+                raise ConnectionClosedError(1006, "the connection was lost") from exc
+
+    # --- Ending
+
+    def close(self, code: int = 1000, reason: str = "", timeout: float = 1.0) -> None:
+        """Say goodbye, wait up to `timeout` seconds for the peer's close frame, and end the connection.
+
+        May be called again and from any thread; never raises.
+        """
+        if self._sock is None:
+            return
+        try:
+            self._peer_gone = threading.Event()
+            self._send_close(code, reason)
+            if self._peer_close is None and timeout > 0:
+                self._await_peer_close(timeout)
+        except (SocketError, TimeoutError):
+            pass  # gone is what we wanted
+        self.abort()
+
+    def _send_close(self, code: int, reason: str) -> None:
+        if not self._close_sent:
+            self._close_sent = True
+            self._write(frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client))
+
+    def _await_peer_close(self, timeout: float) -> None:
+        if self._reading and self._peer_gone is not None:
+            self._peer_gone.wait(timeout)
+            return
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            self.receive(left)
+
+    def _note_peer_close(self, closed: ConnectionClosedError) -> None:
+        self._peer_close = self._peer_close or closed
+        if self._peer_gone is not None:
+            self._peer_gone.set()
+        if self._close_sent:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the TCP connection at once, without a close frame; never raises."""
+        sock, self._sock = self._sock, None
+        self._close_sent = True
+        if sock is None:
+            return
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)  # also ends a read in another thread, and a duplicate of the socket
+        with contextlib.suppress(OSError):
+            sock.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._sock is not None and not self._close_sent
+
+    def _open_socket(self) -> socket.socket:
+        if self._sock is None:
+            raise self._peer_close or ConnectionClosedError(1006, "the connection is closed")
+        return self._sock
