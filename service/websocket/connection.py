@@ -16,6 +16,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from service.errors import ConnectionClosedError, FrameError, SocketError, WriteDeadlineError
@@ -44,7 +45,7 @@ class WebSocketConnection:
     __slots__ = (
         "_close_sent", "_fragments", "_fragments_bytes", "_frames_since_yield", "_is_client", "_max_message_bytes",
         "_opcode", "_parser", "_peer_close", "_peer_gone", "_reading", "_sock", "_write_deadline_seconds",
-        "_write_lock", "last_received", "subprotocol",
+        "_write_lock", "farewell", "last_received", "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,9 @@ class WebSocketConnection:
         self._peer_gone: threading.Event | None = None
         self._reading = False
         self.subprotocol = subprotocol
+        # What is said as a text message before a close that is not normal: a close frame holds 123 bytes, and
+        # ElevenLabs' clients expect an `error` event.
+        self.farewell: Callable[[int, str], bytes] | None = None
         self.last_received = time.monotonic()
 
     # --- Reading
@@ -94,9 +98,8 @@ class WebSocketConnection:
                 self._fill(deadline)
             return message
         except FrameError as exc:
-            self._peer_close = ConnectionClosedError(exc.code, exc.reason)
-            self._reading = False
             self.close(exc.code, exc.reason, timeout=0)
+            self._peer_close = ConnectionClosedError(exc.code, exc.reason)
             raise
         except ConnectionClosedError as exc:
             self._note_peer_close(exc)
@@ -244,9 +247,14 @@ class WebSocketConnection:
         self.abort()
 
     def _send_close(self, code: int, reason: str) -> None:
-        if not self._close_sent:
-            self._close_sent = True
-            self._write(frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client))
+        if self._close_sent:
+            return
+        self._close_sent = True
+        last_words = b""
+        if self.farewell is not None and code != 1000 and self._peer_close is None:
+            last_words = frames.build_frame(TEXT, self.farewell(code, reason), mask=self._is_client)
+        close = frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client)
+        self._write(last_words + close)
 
     def _await_peer_close(self, timeout: float) -> None:
         if self._reading and self._peer_gone is not None:

@@ -1,0 +1,131 @@
+"""What the agent says, put into the one order that every client understands.
+
+Four rules of the Agents protocol are kept here, whatever ElevenLabs sends and however many legs a conversation has:
+
+* metadata comes first and exactly once (before it the browser SDK hangs for ever; a second one ends a Python session);
+* event ids rise over all legs (the Python SDK drops audio whose id is not above the last interruption's, and
+  ElevenLabs reuses an id after an interruption at times: elevenlabs-python#829);
+* late audio of an interrupted turn is dropped (the browser SDK plays whatever it gets);
+* an `error` event has ElevenLabs' nested shape.
+
+Everything else passes through byte for byte. No I/O: `handle` gives what it lets through to `send`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from service.conversation.events import audio_id_span
+from service.errors import UpstreamProtocolError
+
+# What may come before the metadata is kept so long: far more than ElevenLabs sends, and a bound all the same.
+MAX_HELD_MESSAGES = 64
+_OPENS_A_TURN = frozenset({"agent_chat_response_part", "agent_response", "user_transcript"})
+_IDS_OF_THEIR_OWN = frozenset({"ping"})  # its id comes back in a pong, and counts pings, not turns
+
+
+class AgentStream:
+    """One conversation's messages from the agent to the client."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+        self._held: list[bytes] = []
+        self._offset = 0
+        # (first client-side id, offset) of each stretch of ids, newest last; grows only when ElevenLabs reuses an id.
+        self._stretches: list[tuple[int, int]] = [(0, 0)]
+        self._interrupted = -1
+        self._turn_is_open = True
+        self.conversation_id: str | None = None
+        self.error_seen = False
+
+    def handle(self, data: bytes) -> None:
+        """Take one message of the leg that speaks now.
+
+        Raises:
+            UpstreamProtocolError: it is not a JSON object, or too much came before the metadata.
+        """
+        span = audio_id_span(data)
+        if span is None:
+            self._handle_parsed(data)
+            return
+        event_id = self._client_id(int(data[span[0] : span[1]]))
+        if event_id is not None:
+            self._pass_on(data if not self._offset else b"%b%d%b" % (data[: span[0]], event_id, data[span[1] :]))
+
+    def agent_id_of(self, event_id: int) -> int:
+        """The agent's own id for one that the client names (in `feedback`)."""
+        offset = next(offset for first, offset in reversed(self._stretches) if event_id >= first or not first)
+        return event_id - offset
+
+    def _client_id(self, agent_id: int) -> int | None:
+        event_id = agent_id + self._offset
+        if event_id > self._interrupted:
+            return event_id
+        if not self._turn_is_open:
+            return None  # late audio of the turn that was interrupted
+        self._offset = self._interrupted + 1 - agent_id
+        self._stretches.append((self._interrupted + 1, self._offset))
+        return self._interrupted + 1
+
+    def _handle_parsed(self, data: bytes) -> None:
+        try:
+            message = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            message = None
+        if not isinstance(message, dict):
+            raise UpstreamProtocolError("ElevenLabs sent what is not a JSON object", code="invalid_upstream_message")
+        kind = message.get("type")
+        if kind == "conversation_initiation_metadata":
+            self._handle_metadata(data, message)
+        elif kind == "error":
+            self._handle_error(data, message)
+        else:
+            self._handle_turn_event(data, message, str(kind))
+
+    def _handle_metadata(self, data: bytes, message: dict[str, Any]) -> None:
+        if self.conversation_id is not None:
+            return
+        event = message.get("conversation_initiation_metadata_event")
+        self.conversation_id = str(event.get("conversation_id")) if isinstance(event, dict) else ""
+        held, self._held = self._held, []
+        for message_bytes in (data, *held):
+            self._send(message_bytes)
+
+    def _handle_error(self, data: bytes, message: dict[str, Any]) -> None:
+        self.error_seen = True
+        if not isinstance(message.get("error_event"), dict):  # the flat form, seen in packages#911
+            text = str(message.get("message") or "ElevenLabs reported an error.")
+            data = orjson.dumps({**message, "error_event": {"code": 1011, "message": text}})
+        self._send(data)
+
+    def _handle_turn_event(self, data: bytes, message: dict[str, Any], kind: str) -> None:
+        payload = next((value for value in message.values() if isinstance(value, dict) and "event_id" in value), None)
+        if payload is None or not isinstance(payload["event_id"], int) or kind in _IDS_OF_THEIR_OWN:
+            self._pass_on(data)
+            return
+        agent_id = payload["event_id"]
+        if kind == "interruption":
+            self._interrupted = max(self._interrupted, agent_id + self._offset)
+            self._turn_is_open = False
+        elif kind in _OPENS_A_TURN:
+            self._turn_is_open = True
+        event_id: int | None = agent_id + self._offset
+        if kind == "audio" or kind in _OPENS_A_TURN:
+            event_id = self._client_id(agent_id)
+        if event_id is None:
+            return
+        if event_id != agent_id:
+            payload["event_id"] = event_id
+            data = orjson.dumps(message)
+        self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        if self.conversation_id is not None:
+            self._send(data)
+            return
+        self._held.append(data)
+        if len(self._held) > MAX_HELD_MESSAGES:
+            raise UpstreamProtocolError("ElevenLabs sent no metadata", code="missing_metadata")

@@ -1,0 +1,87 @@
+"""What the client says: checked as far as it must be, and passed on untouched.
+
+The key decision: audio is peeked at and never parsed; everything else is parsed once, to refuse what is no message
+at all before it costs the agent's socket (ElevenLabs closes the whole conversation with 1008 on garbage).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from service.conversation.events import (
+    CLIENT_EVENTS,
+    FIRST_FRAMES,
+    is_user_audio,
+    parse_client_message,
+)
+from service.errors import RequestError, TooManyRequestsError
+from service.websocket import TEXT, Message
+
+BURST_SECONDS = 4
+
+
+class ClientStream:
+    """One conversation's messages from the client to the agent.
+
+    `agent_id_of` gives the agent's own event id for one that the client names. `messages_per_second` bounds the
+    rate, with a burst of four seconds' worth; 0 is no bound.
+    """
+
+    def __init__(self, *, agent_id_of: Callable[[int], int], messages_per_second: int) -> None:
+        self._agent_id_of = agent_id_of
+        self._rate = messages_per_second
+        self._tokens = float(messages_per_second * BURST_SECONDS)
+        self._counted_at = time.monotonic()
+
+    def read_first(self, message: Message) -> tuple[str, bytes]:
+        """The kind of a conversation's first message, and its bytes.
+
+        Raises:
+            RequestError: it is none of those that can open a conversation.
+        """
+        data = self.read(message)
+        if is_user_audio(data):
+            return "user_audio_chunk", data
+        kind = "user_audio_chunk" if "user_audio_chunk" in (parsed := parse_client_message(data)) else parsed["type"]
+        if kind != "user_audio_chunk" and kind not in FIRST_FRAMES and kind not in CLIENT_EVENTS:
+            raise RequestError(
+                "Invalid message received: a conversation begins with conversation_initiation_client_data.",
+                code="invalid_message",
+            )
+        return kind, data
+
+    def read(self, message: Message) -> bytes:
+        """The bytes to pass on.
+
+        Raises:
+            RequestError: binary, not JSON, or without a type.
+            TooManyRequestsError: more messages than the bound.
+        """
+        self._count()
+        if message.opcode != TEXT:
+            error = RequestError("Invalid message received: binary messages are not part of the protocol.")
+            error.close_code = 1003
+            raise error
+        if is_user_audio(message.data):
+            return message.data
+        parsed = parse_client_message(message.data)
+        return self._with_agents_id(parsed) if parsed.get("type") == "feedback" else message.data
+
+    def _with_agents_id(self, feedback: dict[str, Any]) -> bytes:
+        event_id = feedback.get("event_id")
+        if isinstance(event_id, int):
+            feedback["event_id"] = self._agent_id_of(event_id)
+        return orjson.dumps(feedback)
+
+    def _count(self) -> None:
+        if not self._rate:
+            return
+        now = time.monotonic()
+        self._tokens = min(self._rate * BURST_SECONDS, self._tokens + (now - self._counted_at) * self._rate) - 1
+        self._counted_at = now
+        if self._tokens < 0:
+            raise TooManyRequestsError(f"Too many messages: at most {self._rate} a second are taken.", retry_after=1.0)
