@@ -1,0 +1,1 @@
+"""The database's schema, one step a file in `versions/`, each with a working downgrade."""

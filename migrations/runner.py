@@ -1,0 +1,98 @@
+"""Move a database between schemas from Python: what the command line, the launcher and the tests call.
+
+The key decision: on SQLite the foreign keys are off while steps run. A batch step drops and remakes its table, and
+with foreign keys on, dropping a parent deletes the children in silence (ON DELETE CASCADE). `env.py` checks all of
+them before it commits.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from service.storage.database import Database, open_database
+
+BUSY_SECONDS = 10.0
+# PostgreSQL queues every new reader behind a waiting ALTER TABLE: wait briefly, step aside, try again.
+LOCK_SECONDS = 1.0
+LOCK_ATTEMPTS = 8
+LONGEST_PAUSE_SECONDS = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+def upgrade(url: str, revision: str = "head", *, steps: Path | None = None) -> None:
+    """Bring the database at `url` up to `revision`. `steps` is another folder of steps, for tests.
+
+    Raises:
+        ConfigurationError: the URL is of no use.
+        sqlalchemy.exc.SQLAlchemyError, alembic.util.CommandError: it failed, and nothing was changed.
+    """
+    _run(url, lambda config: command.upgrade(config, revision), steps)
+
+
+def downgrade(url: str, revision: str, *, steps: Path | None = None) -> None:
+    """Bring the database down to `revision`; `base` is the empty database. Raises as `upgrade` does."""
+    _run(url, lambda config: command.downgrade(config, revision), steps)
+
+
+def current_revision(url: str) -> str | None:
+    """The revision that the database has; None if it has no schema."""
+    database = _open(url)
+    try:
+        with database.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        database.close()
+
+
+def configuration(database: Database, steps: Path | None = None) -> Config:
+    """Alembic's configuration for `database`, without any file."""
+    here = Path(__file__).parent
+    config = Config()
+    config.set_main_option("script_location", _literal(here))
+    config.set_main_option("version_locations", _literal(steps or here / "versions"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["database"] = database
+    return config
+
+
+def _literal(path: Path) -> str:
+    return str(path).replace("%", "%%")  # a configuration file's value: % starts an interpolation
+
+
+def _open(url: str) -> Database:
+    database = open_database(url, busy_seconds=BUSY_SECONDS, lock_seconds=LOCK_SECONDS, statement_seconds=0)
+    if database.is_sqlite:
+
+        @event.listens_for(database.engine, "connect")
+        def foreign_keys_off(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA foreign_keys = OFF")
+
+    return database
+
+
+def _run(url: str, action: Callable[[Config], None], steps: Path | None) -> None:
+    database = _open(url)
+    try:
+        for attempt in range(1, LOCK_ATTEMPTS + 1):
+            try:
+                action(configuration(database, steps))
+                return
+            except OperationalError as exc:
+                if attempt == LOCK_ATTEMPTS or getattr(exc.orig, "sqlstate", None) != "55P03":  # lock_not_available
+                    raise
+                log.info("migration waits for a lock", attempt=attempt)
+                time.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt)))  # noqa: S311
+    finally:
+        database.close()

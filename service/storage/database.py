@@ -1,0 +1,144 @@
+"""One database, SQLite or PostgreSQL, with settings that suit a worker whose greenlets share one thread.
+
+The key decision: we say ourselves when a transaction begins. Python's SQLite driver starts one silently and only
+before some statements, which loses the atomicity of schema changes and turns a read followed by a write into
+"database is locked" at once. So the driver's own mode is switched off, a reader begins with BEGIN and a writer with
+BEGIN IMMEDIATE (https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-serializable).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from service.errors import ConfigurationError
+
+# SQLite waits for its lock in C, where no other greenlet of the worker can run: a worker may stand still this long
+# and no longer. Readers never wait (WAL); writers are rare.
+SQLITE_BUSY_SECONDS = 0.05
+POSTGRESQL_CONNECT_SECONDS = 3
+POSTGRESQL_STATEMENT_SECONDS = 5.0
+POSTGRESQL_LOCK_SECONDS = 1.0
+POOL_SIZE = 5
+POOL_WAIT_SECONDS = 2.0
+POOL_RECYCLE_SECONDS = 1800
+
+_WRITES = "vocero_writes"
+
+
+class Database:
+    """A pool of connections; made with `open_database`, connects when first used.
+
+    `writer` is the same pool; what is begun on it may write. Prefer `reading` and `writing`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.writer = engine.execution_options(**{_WRITES: True})
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        with Session(self.engine, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits at the end of the block, or rolls back when the block raises."""
+        with Session(self.writer) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self.engine.dispose()
+
+
+def open_database(
+    url: str,
+    *,
+    busy_seconds: float = SQLITE_BUSY_SECONDS,
+    lock_seconds: float = POSTGRESQL_LOCK_SECONDS,
+    statement_seconds: float = POSTGRESQL_STATEMENT_SECONDS,
+) -> Database:
+    """Prepare the database at `url` (SQLAlchemy's form); nothing is connected yet.
+
+    `busy_seconds` is how long a SQLite writer waits for another (give more outside of a worker); `lock_seconds` is
+    how long a PostgreSQL statement waits for a lock and `statement_seconds` how long it takes at most (0: no limit).
+
+    Raises:
+        ConfigurationError: the URL is of no use; the message never shows it, since it may carry a password.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return Database(_sqlite_engine(parsed, busy_seconds))
+    return Database(_postgresql_engine(parsed, lock_seconds, statement_seconds))
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "postgresql" and parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        driver = parsed.get_dialect().driver
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ConfigurationError("VOCERO_DATABASE_URL: this is not a database URL.") from None
+    if (backend, driver) not in {("sqlite", "pysqlite"), ("postgresql", "psycopg")}:
+        raise ConfigurationError("VOCERO_DATABASE_URL: use sqlite:///FILE or postgresql+psycopg://...")
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError("VOCERO_DATABASE_URL: SQLite needs a file, as in sqlite:///FILE.")
+    return parsed
+
+
+def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": busy_seconds}, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_WAIT_SECONDS
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: URL, lock_seconds: float, statement_seconds: float) -> Engine:
+    limits = {
+        "statement_timeout": statement_seconds,
+        "lock_timeout": lock_seconds,
+        "idle_in_transaction_session_timeout": 2 * statement_seconds,
+    }
+    options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+    # TCP alone notices a vanished server after minutes; these bound it to seconds.
+    network = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+    return create_engine(
+        url,
+        connect_args={
+            "connect_timeout": POSTGRESQL_CONNECT_SECONDS,
+            "application_name": "vocero",
+            "options": options,
+            **network,
+        },
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_WAIT_SECONDS,
+        pool_recycle=POOL_RECYCLE_SECONDS,
+        pool_pre_ping=True,
+    )
