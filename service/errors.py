@@ -81,6 +81,17 @@ class TooManyRequestsError(RequestError):
         self.retry_after = retry_after
 
 
+class ServiceUnavailableError(RequestError):
+    """We cannot serve it now (all places taken, Redis away): the same request may succeed after `retry_after` s."""
+
+    http_status = 503
+    close_code = 1013
+
+    def __init__(self, message: str, *, retry_after: float, code: str = "service_unavailable") -> None:
+        super().__init__(message, code=code, type="service_unavailable")
+        self.retry_after = retry_after
+
+
 # --- What the wire did ---------------------------------------------------------------------------------------------
 
 

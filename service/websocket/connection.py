@@ -75,7 +75,7 @@ class WebSocketConnection:
         self._reading = False
         self.subprotocol = subprotocol
         # What is said as a text message before a close that is not normal: a close frame holds 123 bytes, and
-        # ElevenLabs' clients expect an `error` event.
+        # ElevenLabs' clients expect an `error` event. Empty: nothing is said.
         self.farewell: Callable[[int, str], bytes] | None = None
         self.last_received = time.monotonic()
 
@@ -239,7 +239,7 @@ class WebSocketConnection:
             return
         try:
             self._peer_gone = threading.Event()
-            self._send_close(code, reason)
+            self._send_close(frames.sendable_close_code(code), reason)
             if self._peer_close is None and timeout > 0:
                 self._await_peer_close(timeout)
         except (SocketError, TimeoutError):
@@ -252,7 +252,8 @@ class WebSocketConnection:
         self._close_sent = True
         last_words = b""
         if self.farewell is not None and code != 1000 and self._peer_close is None:
-            last_words = frames.build_frame(TEXT, self.farewell(code, reason), mask=self._is_client)
+            message = self.farewell(code, reason)
+            last_words = frames.build_frame(TEXT, message, mask=self._is_client) if message else b""
         close = frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client)
         self._write(last_words + close)
 

@@ -1,0 +1,60 @@
+"""Who may talk to which agent: deny by default.
+
+A conversation is opened with a ticket (our page, or a signed URL that an integrator asked for), with an integrator's
+API key, or with nothing at all when the agent is listed as public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.conversation.tickets import TicketOffice
+from service.errors import NotAuthenticatedError, RequestError
+
+MAX_AGENT_ID_CHARACTERS = 128
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a client shows when it opens the conversation socket."""
+
+    agent_id: str | None = None
+    signature: str | None = None
+    api_key: str | None = None
+    origin: str | None = None
+
+
+class Admission:
+    """Decides, for the credentials shown, which agent the conversation is with."""
+
+    def __init__(
+        self, tickets: TicketOffice, *, is_api_key: Callable[[str], bool], public_agents: frozenset[str]
+    ) -> None:
+        self._tickets = tickets
+        self._is_api_key = is_api_key
+        self._public_agents = public_agents
+
+    def agent_for(self, shown: Credentials) -> str:
+        """The agent's id.
+
+        Raises:
+            RequestError: no agent named, or an id that cannot be one.
+            NotAuthenticatedError: nothing shown that allows this agent.
+            NotAllowedError: a ticket for another agent or web origin.
+        """
+        if shown.agent_id is not None and len(shown.agent_id) > MAX_AGENT_ID_CHARACTERS:
+            raise RequestError("agent_id is too long.", code="invalid_parameters", param="agent_id")
+        if shown.signature:
+            return self._tickets.redeem(shown.signature, agent_id=shown.agent_id, origin=shown.origin).agent_id
+        if not shown.agent_id:
+            raise RequestError("agent_id is missing.", code="missing_required_field", param="agent_id")
+        if shown.api_key:
+            if self._is_api_key(shown.api_key):
+                return shown.agent_id
+            raise NotAuthenticatedError("The API key is not valid.", code="invalid_api_key")
+        if shown.agent_id not in self._public_agents:
+            raise NotAuthenticatedError(
+                "Could not authorize the conversation: this agent is not public; use a signed URL."
+            )
+        return shown.agent_id

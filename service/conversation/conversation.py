@@ -1,0 +1,212 @@
+"""One conversation from first to last word: a client's socket, an agent's socket, and what goes between them.
+
+The key decision: two threads (greenlets in a worker), one for each direction, each of which reads one message, has
+it checked by the stream of that direction, and writes it to the other side before it reads the next. So a side that
+does not read slows the other through TCP, and a conversation holds one message at most. Whichever side ends first
+gives the conversation its `Ending`; the other is told, and both are closed when `run` returns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from service.conversation.agent_stream import AgentStream
+from service.conversation.client_stream import ClientStream
+from service.conversation.events import build_error_event
+from service.errors import (
+    ConnectionClosedError,
+    RequestError,
+    SocketError,
+    UpstreamError,
+    UpstreamTimeoutError,
+    VoceroError,
+)
+from service.websocket import WebSocketConnection
+
+log = structlog.get_logger(__name__)
+PING_SECONDS = 20.0
+_LEAVING = frozenset({1000, 1001, 1005})
+
+
+class AgentLeg(Protocol):
+    """The agent's side of a conversation, open and ready to speak (`ElevenLabsService.open_conversation`)."""
+
+    socket: WebSocketConnection
+
+
+OpenLeg = Callable[[bytes | None], AgentLeg]
+"""Opens the agent's side, given the client's `conversation_initiation_client_data` message."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a conversation; the units are those of the settings of the same names."""
+
+    first_frame_seconds: float
+    idle_seconds: float
+    messages_per_second: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a conversation ended: who ended it, and the code and reason that the client's socket closes with."""
+
+    by: str  # client | agent | service
+    code: int
+    reason: str
+
+
+class Conversation:
+    """One conversation over `client`; `run` holds it until it has ended."""
+
+    def __init__(self, client: WebSocketConnection, *, open_leg: OpenLeg, limits: Limits) -> None:
+        self._client = client
+        self._open_leg = open_leg
+        self._limits = limits
+        self._agent_stream = AgentStream(client.send_text)
+        self._client_stream = ClientStream(
+            agent_id_of=self._agent_stream.agent_id_of, messages_per_second=limits.messages_per_second
+        )
+        self._agent: WebSocketConnection | None = None
+        self._ending: Ending | None = None
+        self._lock = threading.Lock()
+        client.farewell = self._farewell
+
+    @property
+    def conversation_id(self) -> str | None:
+        """ElevenLabs' id of it, once the metadata has come."""
+        return self._agent_stream.conversation_id
+
+    def run(self) -> Ending:
+        """Hold the conversation. Returns how it ended; raises nothing that a peer can cause."""
+        try:
+            self._open()
+            self._carry_client_to_agent()
+        except (VoceroError, TimeoutError) as exc:
+            self._end(_ending_of_client_side(exc))
+        except Exception:  # the edge of a worker loop: whatever broke, the client is told and the worker lives on
+            log.exception("conversation failed", conversation_id=self.conversation_id)
+            self._end(Ending("service", 1011, "Internal error."))
+        self._client.close(*self._closing())
+        if self._agent is not None:
+            self._agent.close(1000, "User ended conversation")
+        return self._ending or Ending("client", 1000, "")
+
+    def end(self, code: int, reason: str) -> None:
+        """End it from outside (drain); may be called from any thread."""
+        self._end(Ending("service", code, reason))
+
+    # --- Opening
+
+    def _open(self) -> None:
+        kind, first = self._first_message()
+        is_initiation = kind == "conversation_initiation_client_data"
+        self._agent = self._open_leg(first if is_initiation else None).socket
+        if self._ending is not None:  # ended from outside while the leg was being opened
+            return
+        if not is_initiation:
+            self._agent.send_text(first)
+        threading.Thread(target=self._carry_agent_to_client, args=(self._agent,), daemon=True).start()
+
+    def _first_message(self) -> tuple[str, bytes]:
+        deadline = time.monotonic() + self._limits.first_frame_seconds
+        while True:
+            try:
+                message = self._client.receive(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise RequestError(
+                    f"No message came in the first {self._limits.first_frame_seconds:g} seconds.",
+                    code="missing_required_field",
+                ) from None
+            kind, first = self._client_stream.read_first(message)
+            if (
+                kind != "enclave_setup_config"
+            ):  # on-premises SDKs send it before the initiation; it is not for ElevenLabs
+                return kind, first
+
+    # --- Carrying
+
+    def _carry_client_to_agent(self) -> None:
+        agent = self._agent
+        while agent is not None and self._ending is None:
+            try:
+                message = self._client.receive(PING_SECONDS)
+            except TimeoutError:
+                self._check_that_client_lives()
+                continue
+            data = self._client_stream.read(message)
+            try:
+                agent.send_text(data)
+            except SocketError:
+                # The other thread reads why the agent's side ended; here it is only known that it did.
+                self._client.receive(self._limits.idle_seconds)
+                return
+
+    def _check_that_client_lives(self) -> None:
+        if time.monotonic() - self._client.last_received > self._limits.idle_seconds:
+            raise ConnectionClosedError(1006, "nothing came from the client")
+        self._client.ping()
+
+    def _carry_agent_to_client(self, agent: WebSocketConnection) -> None:
+        try:
+            while self._ending is None:
+                self._agent_stream.handle(self._next_of_agent(agent))
+        except (VoceroError, TimeoutError) as exc:
+            self._end(_ending_of_agent_side(exc))
+        except Exception:  # as in run
+            log.exception("conversation failed", conversation_id=self.conversation_id)
+            self._end(Ending("service", 1011, "Internal error."))
+
+    def _next_of_agent(self, agent: WebSocketConnection) -> bytes:
+        while True:
+            try:
+                return agent.receive(PING_SECONDS).data
+            except TimeoutError:
+                if time.monotonic() - agent.last_received > self._limits.idle_seconds:
+                    raise UpstreamTimeoutError("ElevenLabs has gone silent.", code="upstream_timeout") from None
+                agent.ping()
+
+    # --- Ending
+
+    def _end(self, ending: Ending) -> None:
+        with self._lock:
+            if self._ending is not None:
+                return
+            self._ending = ending
+        # Closing the client's socket also ends the other thread's wait for it.
+        self._client.close(*self._closing())
+
+    def _closing(self) -> tuple[int, str]:
+        return (self._ending.code, self._ending.reason) if self._ending else (1000, "")
+
+    def _farewell(self, code: int, reason: str) -> bytes:
+        # ElevenLabs' own error event, already passed on, is the better one.
+        return b"" if self._agent_stream.error_seen else build_error_event(code, reason)
+
+
+def _ending_of_client_side(exc: Exception) -> Ending:
+    if isinstance(exc, RequestError):
+        return Ending("client", exc.close_code, exc.message)
+    if isinstance(exc, UpstreamError):
+        return _ending_of_agent_side(exc)
+    if isinstance(exc, SocketError):
+        return Ending("client", 1000 if exc.code in _LEAVING else exc.code, exc.reason)
+    return Ending("client", 1006, "nothing came from the client")
+
+
+def _ending_of_agent_side(exc: Exception) -> Ending:
+    if isinstance(exc, ConnectionClosedError):
+        if exc.code in {1005, 1006}:
+            return Ending("agent", 1011, "The connection to ElevenLabs was lost.")
+        return Ending("agent", exc.code, exc.reason)
+    if isinstance(exc, SocketError):
+        return Ending("agent", 1011, f"ElevenLabs broke the protocol: {exc.reason}.")
+    if isinstance(exc, UpstreamError):
+        return Ending("agent", exc.close_code or 1011, exc.message)
+    return Ending("agent", 1011, "ElevenLabs has gone silent.")
