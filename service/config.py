@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         alias="VOCERO_UPSTREAM_CONNECT_SECONDS",
         gt=0,
         le=60,
-        description="Seconds that connecting to ElevenLabs may take (TCP, TLS and upgrade, each).",
+        description="Seconds that connecting to ElevenLabs may take (TCP, TLS and upgrade together).",
     )
     upstream_read_seconds: float = Field(
         30.0,
@@ -70,6 +70,13 @@ class Settings(BaseSettings):
         description="The address that browsers and SDKs use, when a proxy stands in front; signed URLs are made of it."
         " Unset: the request's own host.",
         examples=["https://voice.example.com"],
+    )
+    trusted_proxies: int = Field(
+        0,
+        alias="VOCERO_TRUSTED_PROXIES",
+        ge=0,
+        le=8,
+        description="How many proxies of yours stand in front; so many X-Forwarded-For hops are believed.",
     )
     workers: int = Field(1, alias="VOCERO_WORKERS", ge=1, le=64, description="Worker processes, one for each core.")
     worker_connections: int = Field(
@@ -149,6 +156,14 @@ class Settings(BaseSettings):
         alias="VOCERO_CLIENT_MESSAGES_PER_SECOND",
         ge=0,
         description="Messages that a client may send in a second, with a burst of four times that; 0 is no limit.",
+    )
+
+    max_request_bytes: int = Field(
+        2_097_152,
+        alias="VOCERO_MAX_REQUEST_BYTES",
+        ge=1024,
+        le=67_108_864,
+        description="Bytes that the body of an HTTP request may have.",
     )
 
     # --- What is kept

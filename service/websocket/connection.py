@@ -24,6 +24,7 @@ from service.websocket import frames
 from service.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame, FrameParser
 
 READ_BYTES = 65_536
+LINGER_SECONDS = 1.0
 # Frames handed out of one read before the other greenlets get their turn: a sender of tiny frames must not be able
 # to hold the worker (65,536 bytes may be 10,000 frames).
 FRAMES_BEFORE_YIELD = 64
@@ -89,17 +90,19 @@ class WebSocketConnection:
             ConnectionClosedError: the peer closed, or is gone (1006).
             FrameError: the peer broke the protocol; the connection was closed with the error's code.
         """
-        if self._peer_close:
-            raise self._peer_close
-        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._peer_close or self._close_sent:
+            raise self._peer_close or ConnectionClosedError(1006, "the connection is closed")
+        return self._receive(None if timeout is None else time.monotonic() + timeout)
+
+    def _receive(self, deadline: float | None) -> Message:
         self._reading = True
         try:
             while (message := self._next_message()) is None:
                 self._fill(deadline)
             return message
         except FrameError as exc:
-            self.close(exc.code, exc.reason, timeout=0)
             self._peer_close = ConnectionClosedError(exc.code, exc.reason)
+            self._refuse(exc)
             raise
         except ConnectionClosedError as exc:
             self._note_peer_close(exc)
@@ -147,7 +150,7 @@ class WebSocketConnection:
         elif frame.opcode == CLOSE:
             code, reason = frames.read_close_payload(frame.payload)
             with contextlib.suppress(SocketError):
-                self._send_close(frames.sendable_close_code(code), "")
+                self._send_close(frames.sendable_close_code(code), "", with_farewell=False)
             raise ConnectionClosedError(code, reason)
 
     def _fill(self, deadline: float | None) -> None:
@@ -246,12 +249,28 @@ class WebSocketConnection:
             pass  # gone is what we wanted
         self.abort()
 
-    def _send_close(self, code: int, reason: str) -> None:
+    def _refuse(self, error: FrameError) -> None:
+        """Close with the error's code, and let the peer read it.
+
+        What the peer still sends is read and thrown away for a moment: closing a socket with unread bytes in it
+        resets the connection, and the reset would overtake our close frame.
+        """
+        sock = self._sock
+        with contextlib.suppress(SocketError, OSError):
+            self._send_close(error.code, error.reason)
+            deadline = time.monotonic() + LINGER_SECONDS
+            while sock is not None and (left := deadline - time.monotonic()) > 0:
+                sock.settimeout(left)
+                if not sock.recv(READ_BYTES):
+                    break
+        self.abort()
+
+    def _send_close(self, code: int, reason: str, *, with_farewell: bool = True) -> None:
         if self._close_sent:
             return
         self._close_sent = True
         last_words = b""
-        if self.farewell is not None and code != 1000 and self._peer_close is None:
+        if with_farewell and self.farewell is not None and code != 1000:
             message = self.farewell(code, reason)
             last_words = frames.build_frame(TEXT, message, mask=self._is_client) if message else b""
         close = frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client)
@@ -262,8 +281,8 @@ class WebSocketConnection:
             self._peer_gone.wait(timeout)
             return
         deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            self.receive(left)
+        while True:
+            self._receive(deadline)
 
     def _note_peer_close(self, closed: ConnectionClosedError) -> None:
         self._peer_close = self._peer_close or closed

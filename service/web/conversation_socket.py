@@ -1,0 +1,110 @@
+"""The conversation socket, and the signed URLs that open it: ElevenLabs' own routes, on our address."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import structlog
+from flask import Blueprint, Flask, Response, jsonify, request
+from flask_sock import Sock
+
+from service.conversation.admission import MAX_AGENT_ID_CHARACTERS, Credentials
+from service.conversation.conversation import Conversation
+from service.conversation.events import build_error_event
+from service.conversation.tickets import Ticket
+from service.elevenlabs.elevenlabs_service import LiveConversation
+from service.errors import RequestError, VoceroError
+from service.services import Services
+from service.web.access import check_socket_origin, require_api_key, socket_address
+from service.websocket import WebSocketConnection, take_over
+
+log = structlog.get_logger(__name__)
+CONVERSATION_PATH = "/v1/convai/conversation"
+_KEY_SUBPROTOCOL = "bearer."
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Routes below `/v1/convai/conversation`."""
+    routes = Blueprint("conversation_socket", __name__)
+    settings = services.settings
+
+    @routes.before_request
+    def check_origin() -> None:
+        if request.path == CONVERSATION_PATH:
+            check_socket_origin(settings)
+
+    def converse(handshaken: Any) -> None:
+        connection = take_over(
+            handshaken,
+            write_deadline_seconds=settings.write_deadline_seconds,
+            max_message_bytes=settings.max_client_message_bytes,
+        )
+        connection.farewell = build_error_event
+        try:
+            _hold_conversation(services, connection, _credentials())
+        except RequestError as exc:
+            connection.close(exc.close_code, exc.message)
+        except Exception:  # gunicorn would write an HTTP 500 page into the socket's stream
+            log.exception("conversation socket failed")
+            connection.close(1011, "Internal error.")
+
+    Sock().route(CONVERSATION_PATH, bp=routes)(converse)
+
+    @routes.get(f"{CONVERSATION_PATH}/get-signed-url")
+    @routes.get(f"{CONVERSATION_PATH}/get_signed_url")
+    def get_signed_url() -> Response:
+        require_api_key(services)
+        agent_id = _wanted_agent_id()
+        single_use = request.args.get("include_conversation_id", "false").lower() == "true"
+        token = services.tickets.issue(
+            Ticket(agent_id=agent_id), seconds=settings.signed_url_seconds, single_use=single_use
+        )
+        query = urlencode({"agent_id": agent_id, "conversation_signature": token})
+        return jsonify({"signed_url": socket_address(settings, f"{CONVERSATION_PATH}?{query}")})
+
+    @routes.get(f"{CONVERSATION_PATH}/token")
+    def get_token() -> Response:
+        raise RequestError(
+            'This Vocero carries conversations over WebSocket, not WebRTC: use connectionType "websocket" or a signed URL.',
+            code="feature_not_available",
+        )
+
+    return routes
+
+
+def _hold_conversation(services: Services, connection: WebSocketConnection, shown: Credentials) -> None:
+    agent_id = services.admission.agent_for(shown)
+
+    def open_leg(initiation: bytes | None) -> LiveConversation:
+        return services.elevenlabs.open_conversation(agent_id, initiation)
+
+    conversation = Conversation(connection, open_leg=open_leg, limits=services.limits)
+    with services.conversations.place(conversation):
+        ending = conversation.run()
+    log.info(
+        "conversation ended",
+        conversation_id=conversation.conversation_id,
+        agent_id=agent_id,
+        by=ending.by,
+        code=ending.code,
+    )
+
+
+def _credentials() -> Credentials:
+    offered = request.headers.get("Sec-WebSocket-Protocol", "")
+    tokens = (name.strip() for name in offered.split(","))
+    bearer = next((name.removeprefix(_KEY_SUBPROTOCOL) for name in tokens if name.startswith(_KEY_SUBPROTOCOL)), None)
+    return Credentials(
+        agent_id=request.args.get("agent_id"),
+        signature=request.args.get("conversation_signature") or request.args.get("token"),
+        api_key=request.headers.get("xi-api-key") or bearer,
+        origin=request.headers.get("Origin"),
+    )
+
+
+def _wanted_agent_id() -> str:
+    agent_id = request.args.get("agent_id", "")
+    if not agent_id or len(agent_id) > MAX_AGENT_ID_CHARACTERS:
+        raise RequestError("agent_id is missing or too long.", code="missing_required_field", param="agent_id")
+    return agent_id

@@ -1,0 +1,50 @@
+"""Is the process alive, and can it serve?"""
+
+from __future__ import annotations
+
+import redis
+from flask import Blueprint, Response, jsonify
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from service import __version__
+from service.services import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Routes `/livez`, `/readyz` and `/version`."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/livez")
+    def livez() -> Response:
+        return jsonify({"status": "ok"})
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        states = {"redis": _redis_state(services), "database": _database_state(services)}
+        response = jsonify({"status": "ok" if set(states.values()) == {"ok"} else "unavailable", **states})
+        response.status_code = 200 if set(states.values()) == {"ok"} else 503
+        return response
+
+    @routes.get("/version")
+    def version() -> Response:
+        return jsonify({"version": __version__})
+
+    return routes
+
+
+def _redis_state(services: Services) -> str:
+    try:
+        services.redis.ping()
+    except redis.RedisError as exc:
+        return type(exc).__name__
+    return "ok"
+
+
+def _database_state(services: Services) -> str:
+    try:
+        with services.database.reading() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError as exc:
+        return type(exc).__name__
+    return "ok"
