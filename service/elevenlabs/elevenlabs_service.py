@@ -1,0 +1,308 @@
+"""`ElevenLabsService`: speech and conversations from ElevenLabs, for everything above.
+
+The key decision: the key is asked for at each request (it may rotate) and never kept, and whatever goes wrong leaves
+here as a class of `service.errors`. Nothing is retried: a caller that knows what its request costs does that.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Self, Unpack
+from urllib.parse import quote, urlencode
+
+from service.elevenlabs.agent_answer import PastTurn, ResponseEvent
+from service.elevenlabs.agent_question import Question, ask, initiation_of
+from service.elevenlabs.faults import Phase, error_from_exception
+from service.elevenlabs.live_conversation import LiveConversation, read_signed_url, socket_base_url
+from service.elevenlabs.speech import (
+    SpeechOptions,
+    SpeechStream,
+    TimedAudio,
+    VoiceSettings,
+    check_text,
+    read_timed_audio,
+    speech_body,
+    speech_query,
+)
+from service.elevenlabs.transport import HttpTransport, Query, make_tls_context
+from service.elevenlabs.vocabulary import (
+    CONVERSATION_PATH,
+    DEFAULT_MODEL,
+    DEFAULT_OUTPUT_FORMAT,
+    SIGNED_URL_PATH,
+    SpeechRoute,
+)
+from service.errors import HandshakeError, NotFoundError, UpstreamProtocolError, UpstreamRequestError
+from service.websocket import connect
+
+MAX_SMALL_BODY_BYTES = 65_536
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""What the official SDKs take in one message of a conversation."""
+
+
+class ElevenLabsService:
+    """ElevenLabs at `base_url` (no slash at the end), with the key that `api_key` returns.
+
+    `connect_seconds` bounds connecting (TCP and TLS each, for a socket all of it), `read_seconds` silence within an
+    HTTP answer, `write_deadline_seconds` how long a conversation's peer may take to accept a frame. `ca_bundle` is a
+    file of CA certificates to trust instead of certifi's.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: Callable[[], str],
+        connect_seconds: float = 5.0,
+        read_seconds: float = 30.0,
+        write_deadline_seconds: float = 5.0,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        self._connect_seconds = connect_seconds
+        self._read_seconds = read_seconds
+        self._write_deadline_seconds = write_deadline_seconds
+        self._ca_bundle = ca_bundle
+        self._tls_context: ssl.SSLContext | None = None
+        self._transport: HttpTransport | None = None
+
+    def start(self) -> None:
+        """Make the TLS context (15-19 ms of CPU, hence once) and the session. Connects to nothing."""
+        if self._base_url.startswith("https://"):
+            self._tls_context = make_tls_context(self._ca_bundle)
+        self._transport = HttpTransport(
+            self._base_url,
+            tls_context=self._tls_context,
+            connect_seconds=self._connect_seconds,
+            read_seconds=self._read_seconds,
+        )
+
+    def close(self) -> None:
+        """End the idle connections; streams and conversations that are open end with their owners."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # --- Speech
+
+    def open_speech(self, route: SpeechRoute, voice_id: str, *, query: Query, body: bytes) -> SpeechStream:
+        """Send a speech request as it is, query and JSON body untouched; the answer while it arrives.
+
+        Raises:
+            NotFoundError: no voice can have that id.
+            UpstreamError: see `service.elevenlabs.faults`.
+        """
+        path = f"/v1/text-to-speech/{_quoted_voice(voice_id)}{route.value}"
+        answer = self._http().send("POST", path, key=self._api_key(), query=query, body=body)
+        stream = SpeechStream(answer)
+        media_type = stream.content_type.partition(";")[0].strip().lower()
+        # A captive portal or a misled proxy says 200 too; its page must not be played.
+        if media_type == "text/html" or (media_type == "application/json" and not route.is_json):
+            stream.close()
+            raise UpstreamProtocolError(f"ElevenLabs answered with {media_type}.", code="wrong_content_type")
+        return stream
+
+    def generate_audio(
+        self,
+        text: str,
+        *,
+        voice_id: str,
+        model_id: str = DEFAULT_MODEL,
+        output_format: str = DEFAULT_OUTPUT_FORMAT,
+        voice_settings: VoiceSettings | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> SpeechStream:
+        """Speak `text`: iterate over the result for audio, each piece as soon as it is there.
+
+        Returns when ElevenLabs has accepted the request; use the result in a `with` block, or iterate over it.
+
+        Raises:
+            RequestError: the text is empty or too long, or no voice can have that id.
+            UpstreamError: ElevenLabs did not do it, here or in the middle of iterating.
+        """
+        return self._speak(SpeechRoute.STREAM, text, voice_id, model_id, output_format, voice_settings, options)
+
+    def generate_whole_audio(
+        self,
+        text: str,
+        *,
+        voice_id: str,
+        model_id: str = DEFAULT_MODEL,
+        output_format: str = DEFAULT_OUTPUT_FORMAT,
+        voice_settings: VoiceSettings | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> SpeechStream:
+        """Speak `text` by the route that answers when all is spoken (WAV is only there); as `generate_audio`."""
+        return self._speak(SpeechRoute.FULL, text, voice_id, model_id, output_format, voice_settings, options)
+
+    def generate_timed_audio(
+        self,
+        text: str,
+        *,
+        voice_id: str,
+        model_id: str = DEFAULT_MODEL,
+        output_format: str = DEFAULT_OUTPUT_FORMAT,
+        voice_settings: VoiceSettings | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> TimedAudio:
+        """Speak `text`, with the time of each character; raises as `generate_audio`."""
+        route = SpeechRoute.WITH_TIMESTAMPS
+        with self._speak(route, text, voice_id, model_id, output_format, voice_settings, options) as stream:
+            return read_timed_audio(stream.read_all())
+
+    def stream_timed_audio(
+        self,
+        text: str,
+        *,
+        voice_id: str,
+        model_id: str = DEFAULT_MODEL,
+        output_format: str = DEFAULT_OUTPUT_FORMAT,
+        voice_settings: VoiceSettings | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> Iterator[TimedAudio]:
+        """Speak `text`: pieces of audio with the times of their characters as they arrive.
+
+        Nothing is sent before the first piece is asked for; raises as `generate_audio`.
+        """
+        route = SpeechRoute.STREAM_WITH_TIMESTAMPS
+        with self._speak(route, text, voice_id, model_id, output_format, voice_settings, options) as stream:
+            for line in stream.lines():
+                yield read_timed_audio(line)
+
+    def _speak(
+        self,
+        route: SpeechRoute,
+        text: str,
+        voice_id: str,
+        model_id: str,
+        output_format: str,
+        voice_settings: VoiceSettings | None,
+        options: SpeechOptions,
+    ) -> SpeechStream:
+        check_text(text, model_id)
+        query = speech_query(output_format, options)
+        return self.open_speech(route, voice_id, query=query, body=speech_body(text, model_id, voice_settings, options))
+
+    # --- Conversations
+
+    def open_conversation(
+        self,
+        agent_id: str,
+        initiation: Mapping[str, Any] | bytes | None = None,
+        *,
+        signed: bool = True,
+        signing_options: Mapping[str, str] | None = None,
+    ) -> LiveConversation:
+        """Open a conversation and send `initiation`, if given, as its first frame (bytes go as they are).
+
+        With `signed`, the signed URL is fetched with our key (`signing_options` are further fields of that query,
+        such as `branch_id`); without, the agent must be public.
+
+        Raises:
+            UpstreamError: see `service.elevenlabs.faults`; UpstreamProtocolError if the URL leads to a foreign host.
+        """
+        query = {**(signing_options or {}), "agent_id": agent_id}
+        url = self._signed_url(query) if signed else self._public_url(query)
+        conversation = self._connect(url, agent_id)
+        if initiation is not None:
+            try:
+                conversation.send_event(initiation)
+            except BaseException:  # whatever it is, nobody else would close it
+                conversation.close()
+                raise
+        return conversation
+
+    def _signed_url(self, query: Query) -> str:
+        answer = self._http().send("GET", SIGNED_URL_PATH, key=self._api_key(), query=query)
+        return read_signed_url(answer.read_all(MAX_SMALL_BODY_BYTES), self._base_url)
+
+    def _public_url(self, query: Mapping[str, str]) -> str:
+        return f"{socket_base_url(self._base_url)}{CONVERSATION_PATH}?{urlencode(query)}"
+
+    def _connect(self, url: str, agent_id: str) -> LiveConversation:
+        try:
+            socket = connect(
+                url,
+                connect_seconds=self._connect_seconds,
+                ssl_context=self._tls_context,
+                write_deadline_seconds=self._write_deadline_seconds,
+                max_message_bytes=MAX_MESSAGE_BYTES,
+            )
+        except (HandshakeError, OSError) as exc:
+            # Nothing of the user's has left us before the socket is open.
+            error = error_from_exception(exc, Phase.CONNECT)
+        else:
+            return LiveConversation(socket, agent_id=agent_id)
+        raise error
+
+    def generate_response(
+        self,
+        text: str,
+        *,
+        agent_id: str,
+        history: Sequence[PastTurn] = (),
+        text_only: bool = False,
+        signed: bool = True,
+        total_seconds: float = 60.0,
+        quiet_seconds: float = 2.0,
+        greeting_seconds: float = 3.0,
+    ) -> Iterator[ResponseEvent]:
+        """Ask an agent one thing, in a conversation of its own; its answer as events while they arrive.
+
+        Nothing is sent before the first event is asked for. `history` is told to the agent as context. `text_only`
+        asks for no audio, which an agent may refuse. In voice mode the answer ends `quiet_seconds` after its last
+        audio. An agent that does not let its greeting be suppressed is waited for `greeting_seconds`, and costs a
+        second conversation.
+
+        Raises:
+            UpstreamError: the conversation failed, or took longer than `total_seconds`.
+        """
+        question = Question(
+            text=text,
+            history=history,
+            text_only=text_only,
+            quiet_seconds=quiet_seconds,
+            greeting_seconds=greeting_seconds,
+            total_seconds=total_seconds,
+        )
+        deadline = time.monotonic() + total_seconds
+        try:
+            yield from self._ask(question, agent_id, signed, deadline, suppress_greeting=True)
+        except UpstreamRequestError as exc:
+            # Refused before anything was said, so asking again repeats nothing.
+            if exc.code != "first_message_override_refused":
+                raise
+        else:
+            return
+        yield from self._ask(question, agent_id, signed, deadline, suppress_greeting=False)
+
+    def _ask(
+        self, question: Question, agent_id: str, signed: bool, deadline: float, *, suppress_greeting: bool
+    ) -> Iterator[ResponseEvent]:
+        initiation = initiation_of(question, suppress_greeting=suppress_greeting)
+        with closing(self.open_conversation(agent_id, initiation, signed=signed)) as conversation:
+            yield from ask(conversation, question, deadline=deadline, greeting_suppressed=suppress_greeting)
+
+    def _http(self) -> HttpTransport:
+        if self._transport is None:
+            raise RuntimeError("ElevenLabsService was not started")
+        return self._transport
+
+
+def _quoted_voice(voice_id: str) -> str:
+    # As a path segment these three would lead to another route, however they are quoted.
+    if voice_id in ("", ".", ".."):
+        raise NotFoundError("There is no voice of that id.", code="voice_not_found")
+    return quote(voice_id, safe="")
