@@ -55,6 +55,7 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """A session that commits at the end of the block, or rolls back when the block raises."""
         with Session(self.writer) as session, session.begin():
+            session.connection()  # begin now: what the block reads first must still hold when it writes
             yield session
 
     def close(self) -> None:

