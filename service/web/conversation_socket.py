@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import structlog
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask_sock import Sock
 
 from service.conversation.admission import MAX_AGENT_ID_CHARACTERS, Credentials
@@ -14,7 +14,7 @@ from service.conversation.conversation import Conversation
 from service.conversation.events import build_error_event
 from service.conversation.tickets import Ticket
 from service.elevenlabs.elevenlabs_service import LiveConversation
-from service.errors import RequestError, VoceroError
+from service.errors import RequestError
 from service.services import Services
 from service.web.access import check_socket_origin, require_api_key, socket_address
 from service.websocket import WebSocketConnection, take_over
@@ -66,7 +66,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get(f"{CONVERSATION_PATH}/token")
     def get_token() -> Response:
         raise RequestError(
-            'This Vocero carries conversations over WebSocket, not WebRTC: use connectionType "websocket" or a signed URL.',
+            'Vocero carries conversations over WebSocket, not WebRTC: use connectionType "websocket", or a signed URL.',
             code="feature_not_available",
         )
 

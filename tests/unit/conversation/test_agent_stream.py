@@ -1,0 +1,150 @@
+"""The order that every client understands, whatever the agent's side sends."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.conversation.agent_stream import MAX_HELD_MESSAGES, AgentStream
+from service.conversation.events import audio_id_span
+from service.errors import UpstreamProtocolError
+
+METADATA = {
+    "type": "conversation_initiation_metadata",
+    "conversation_initiation_metadata_event": {
+        "conversation_id": "conv_1",
+        "agent_output_audio_format": "pcm_16000",
+        "user_input_audio_format": "pcm_16000",
+    },
+}
+
+
+def audio(event_id: int) -> dict[str, object]:
+    return {"type": "audio", "audio_event": {"audio_base_64": "AAAA" * 50, "event_id": event_id}}
+
+
+def interruption(event_id: int) -> dict[str, object]:
+    return {"type": "interruption", "interruption_event": {"event_id": event_id}}
+
+
+def response(event_id: int) -> dict[str, object]:
+    return {"type": "agent_response", "agent_response_event": {"agent_response": "Hi", "event_id": event_id}}
+
+
+def through(*messages: object, stream: AgentStream | None = None) -> list[dict[str, object]]:
+    sent: list[bytes] = []
+    stream = AgentStream(sent.append)
+    for message in messages:
+        stream.handle(message if isinstance(message, bytes) else json.dumps(message).encode())
+    return [json.loads(data) for data in sent]
+
+
+def test_metadata_comes_first_and_what_came_before_it_follows():
+    ping = {"type": "ping", "ping_event": {"event_id": 1, "ping_ms": None}}
+    assert through(ping, audio(1), METADATA, audio(2)) == [METADATA, ping, audio(1), audio(2)]
+
+
+def test_a_second_metadata_event_is_not_passed_on():
+    assert through(METADATA, METADATA, audio(1)) == [METADATA, audio(1)]
+
+
+def test_an_agent_that_never_sends_metadata_is_at_fault_after_a_bounded_wait():
+    with pytest.raises(UpstreamProtocolError):
+        through(*[audio(1)] * (MAX_HELD_MESSAGES + 1))
+
+
+def test_late_audio_of_an_interrupted_turn_is_dropped():
+    correction = {"type": "agent_response_correction", "agent_response_correction_event": {"event_id": 3}}
+    assert through(METADATA, audio(3), interruption(3), audio(3), correction, audio(2)) == [
+        METADATA,
+        audio(3),
+        interruption(3),
+        correction,
+    ]
+
+
+def test_the_next_turn_is_heard_also_when_elevenlabs_reuses_the_interrupted_turns_id():
+    """elevenlabs-python#829: the SDK drops audio whose id is not above the interruption's."""
+    sent = through(METADATA, audio(3), interruption(3), response(3), audio(3), audio(3), response(4), audio(4))
+    assert sent[3:] == [response(4), audio(4), audio(4), response(5), audio(5)]
+
+
+def test_a_pings_id_is_never_changed():
+    ping = {"type": "ping", "ping_event": {"event_id": 3, "ping_ms": 10}}
+    sent = through(METADATA, interruption(3), response(1), ping)
+    assert sent[-1] == ping
+
+
+def test_a_client_that_names_an_event_means_the_agents_own_id():
+    sent: list[bytes] = []
+    stream = AgentStream(sent.append)
+    for message in (METADATA, response(5), interruption(5), response(5), response(6)):
+        stream.handle(json.dumps(message).encode())
+    assert [json.loads(data)["agent_response_event"]["event_id"] for data in (sent[1], *sent[3:])] == [5, 6, 7]
+    assert [stream.agent_id_of(event_id) for event_id in (5, 6, 7)] == [5, 5, 6]
+
+
+def test_a_flat_error_is_given_the_nested_form_that_clients_read():
+    sent = through({"type": "error", "message": "This request exceeds your quota limit."})
+    assert sent[0]["error_event"] == {"code": 1011, "message": "This request exceeds your quota limit."}
+
+
+def test_unknown_events_pass_byte_for_byte():
+    sent: list[bytes] = []
+    stream = AgentStream(sent.append)
+    stream.handle(json.dumps(METADATA).encode())
+    strange = b'{"type" :"brand_new", "x":{"a":[1, 2]} , "y": "\xc3\xb1"}'
+    stream.handle(strange)
+    assert sent[-1] is strange
+
+
+@pytest.mark.parametrize("garbage", [b"", b"nonsense", b"[1]", b'"text"', b'{"type":'])
+def test_what_is_no_json_object_is_the_agents_fault(garbage):
+    with pytest.raises(UpstreamProtocolError):
+        through(METADATA, garbage)
+
+
+shapes = st.sampled_from(
+    [
+        lambda i: f'{{"type":"audio","audio_event":{{"audio_base_64":"QUJD","event_id":{i}}}}}',
+        lambda i: f'{{"audio_event": {{"audio_base_64": "QUJD", "event_id": {i}}}, "type": "audio"}}',
+        lambda i: f'{{"type":"audio","audio_event":{{"event_id":{i},"audio_base_64":"QUJD"}}}}',
+        lambda i: (
+            f'{{"type":"audio","audio_event":{{"audio_base_64":"","event_id":{i},"alignment":{{"chars":["a"]}}}}}}'
+        ),
+        lambda i: f' {{ "type" : "audio" , "audio_event" : {{ "audio_base_64" : "Q" , "event_id" : {i} }} }} ',
+    ]
+)
+
+
+@given(shapes, st.integers(0, sys.maxsize))
+def test_the_peek_finds_the_id_that_a_parser_finds_or_nothing(shape, event_id):
+    data = shape(event_id).encode()
+    span = audio_id_span(data)
+    assert span is None or int(data[span[0] : span[1]]) == json.loads(data)["audio_event"]["event_id"]
+
+
+@given(st.integers(0, 9))
+def test_words_inside_another_event_are_not_taken_for_audio(event_id):
+    tool = {"type": "client_tool_call", "client_tool_call": {"parameters": audio(event_id), "event_id": 1}}
+    assert audio_id_span(json.dumps(tool).encode()) is None
+
+
+turns = st.lists(
+    st.one_of(st.integers(0, 6).map(audio), st.integers(0, 6).map(interruption), st.integers(0, 6).map(response)),
+    max_size=30,
+)
+
+
+@given(turns)
+def test_no_audio_that_a_client_gets_is_at_or_below_an_interruption(messages):
+    last = -1
+    for event in through(METADATA, *messages)[1:]:
+        if event["type"] == "interruption":
+            last = max(last, event["interruption_event"]["event_id"])
+        elif event["type"] == "audio":
+            assert event["audio_event"]["event_id"] > last

@@ -1,0 +1,87 @@
+"""What is refused of a client's messages, and that the rest is passed on untouched."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from service.conversation.client_stream import BURST_SECONDS, ClientStream
+from service.errors import RequestError, TooManyRequestsError
+from service.websocket import BINARY, TEXT, Message
+
+
+@pytest.fixture
+def stream() -> ClientStream:
+    return ClientStream(agent_id_of=lambda event_id: event_id - 100, messages_per_second=0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"user_audio_chunk":"AAAA"}',
+        b' { "user_audio_chunk" : "" , "more": "\xc3\xb1"}',
+        b'{"type":"brand_new","x":1}',
+        b'{"type": "pong", "event_id": 7}',
+    ],
+)
+def test_messages_pass_byte_for_byte(stream, data):
+    assert stream.read(Message(TEXT, data)) is data
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "malformed_json"),
+        (b"hello", "malformed_json"),
+        (b'{"user_audio_chunk":"AAAA', "malformed_json"),
+        (b"[" * 100_000, "malformed_json"),
+        (b"[]", "invalid_message"),
+        (b'"text"', "invalid_message"),
+        (b'{"text":"no type"}', "invalid_message"),
+        (b'{"type":5}', "invalid_message"),
+    ],
+)
+def test_what_is_no_message_is_refused_with_1008(stream, data, code):
+    with pytest.raises(RequestError) as caught:
+        stream.read(Message(TEXT, data))
+    assert (caught.value.close_code, caught.value.code) == (1008, code)
+
+
+def test_binary_messages_are_refused_with_1003(stream):
+    with pytest.raises(RequestError) as caught:
+        stream.read(Message(BINARY, b'{"type":"pong"}'))
+    assert caught.value.close_code == 1003
+
+
+def test_feedback_names_the_agents_own_event(stream):
+    data = json.dumps({"type": "feedback", "event_id": 107, "score": "like"}).encode()
+    assert json.loads(stream.read(Message(TEXT, data))) == {"type": "feedback", "event_id": 7, "score": "like"}
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ({"type": "conversation_initiation_client_data"}, "conversation_initiation_client_data"),
+        ({"type": "enclave_setup_config"}, "enclave_setup_config"),
+        ({"type": "user_message", "text": "hi"}, "user_message"),
+        ({"user_audio_chunk": "AAAA"}, "user_audio_chunk"),
+    ],
+)
+def test_a_conversation_can_open_with(stream, message, kind):
+    assert stream.read_first(Message(TEXT, json.dumps(message).encode()))[0] == kind
+
+
+def test_an_unknown_first_message_is_refused_with_the_one_that_is_expected(stream):
+    with pytest.raises(RequestError, match="conversation_initiation_client_data"):
+        stream.read_first(Message(TEXT, b'{"type":"hello"}'))
+
+
+def test_more_messages_than_the_bound_end_the_conversation_after_the_burst():
+    stream = ClientStream(agent_id_of=int, messages_per_second=10)
+    message = Message(TEXT, b'{"user_audio_chunk":""}')
+    for _ in range(10 * BURST_SECONDS):
+        stream.read(message)
+    with pytest.raises(TooManyRequestsError):
+        for _ in range(10 * BURST_SECONDS):
+            stream.read(message)

@@ -1,0 +1,131 @@
+"""Opening a WebSocket against real servers: the `websockets` library's, and bytes written by hand."""
+
+from __future__ import annotations
+
+import http
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from websockets.sync.server import Server, ServerConnection, serve
+from websockets.utils import accept_key
+
+from service.errors import HandshakeError
+from service.websocket import TEXT, connect
+from service.websocket.frames import build_frame
+
+
+@contextmanager
+def library_server(handler: Callable[[ServerConnection], None], **options: object) -> Iterator[str]:
+    server: Server = serve(handler, "127.0.0.1", 0, **options)  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/path"
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def raw_server(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Answers one connection's request head with `answer(head)` in one segment, then hangs up when told to."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def run() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(65_536)
+            connection.sendall(answer(head))
+            done.wait(10)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        done.set()
+        thread.join()
+        listener.close()
+
+
+def accept(head: bytes) -> bytes:
+    key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")).split(b": ")[1]
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + accept_key(key.decode()).encode()
+        + b"\r\n\r\n"
+    )
+
+
+def test_messages_go_both_ways_and_headers_and_subprotocol_are_sent():
+    seen = {}
+
+    def handler(connection: ServerConnection) -> None:
+        seen.update(connection.request.headers.raw_items())
+        connection.send(str(connection.recv()).upper())
+
+    with library_server(handler, subprotocols=["convai"]) as url:
+        connection = connect(url, headers={"x-test": "1"}, subprotocols=["convai"])
+        connection.send_text("hola")
+        assert connection.receive(5) == (TEXT, b"HOLA")
+        assert connection.subprotocol == "convai"
+        connection.close()
+    assert seen["x-test"] == "1"
+    assert "Sec-WebSocket-Extensions" not in seen
+
+
+def test_a_first_frame_in_the_same_segment_as_the_101_is_delivered_at_once():
+    """The trap: simple-websocket's client holds it for 2 s, websockets.sync for 3 s, websocket-client for 1 s."""
+    with raw_server(lambda head: accept(head) + build_frame(TEXT, b"first", mask=False)) as url:
+        connection = connect(url)
+        # Everything is here already: without waiting for the network at all the message must come.
+        assert connection.receive(0.001) == (TEXT, b"first")
+        connection.abort()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_a_refused_upgrade_is_reported_with_status_headers_and_body(status):
+    def refuse(connection: ServerConnection, _request: object) -> object:
+        response = connection.respond(http.HTTPStatus(status), '{"detail":"no"}')
+        response.headers["Retry-After"] = "7"
+        return response
+
+    with library_server(lambda _: None, process_request=refuse) as url, pytest.raises(HandshakeError) as caught:
+        connect(url)
+    assert (caught.value.status, caught.value.body) == (status, b'{"detail":"no"}')
+    assert caught.value.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: bm90IHRoZSByaWdodCBvbmU=\r\n\r\n"
+        ),
+        b"not HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\nshort",
+        b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 100_000,
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_a_handshake_error(answer):
+    with raw_server(lambda _: answer) as url, pytest.raises(HandshakeError):
+        connect(url, connect_seconds=1)
+
+
+def test_a_server_that_says_nothing_is_a_timeout():
+    with raw_server(lambda _: b"") as url, pytest.raises(TimeoutError):
+        connect(url, connect_seconds=0.2)
+
+
+def test_a_port_where_nobody_listens_is_an_os_error():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(OSError):
+        connect(f"ws://127.0.0.1:{port}/")
