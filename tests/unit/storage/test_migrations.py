@@ -225,6 +225,7 @@ def test_an_upgrade_that_never_gets_its_lock_gives_up_and_changes_nothing(
 ) -> None:
     url = f"sqlite:///{tmp_path}/vocero.db"
     monkeypatch.setattr("migrations.runner.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("migrations.runner.LONGEST_PAUSE_SECONDS", 0.05)
     database = open_database(url)
     with database.writing(), pytest.raises(OperationalError, match="locked"):
         runner.upgrade(url)
