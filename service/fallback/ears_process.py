@@ -23,6 +23,29 @@ _MODEL_RATE = 16_000
 _THREADS = 2
 _NICENESS = 10
 _SHORTEST_SECONDS = 0.1
+_QUIETEST = 0.001  # root mean square of full scale: digital silence, on which Whisper says "You"
+_NO_SPEECH, _LOW_LOG_PROBABILITY, _HIGHEST_COMPRESSION = 0.6, -1.0, 2.4
+_TOKENS_PER_SECOND = 15  # fast speech has 8; without a bound, noise can be "I'm sorry" fifty times
+_TOKENS_MORE = 10
+
+
+class _Model(faster_whisper.WhisperModel):  # type: ignore[misc]  # it has no stubs, so the base is Any
+    """Whisper that encodes a sound once: detecting the language and recognising the words need the same encoding.
+
+    faster-whisper 1.2 encodes anew for the second, which doubles the time of a short utterance. The two inputs differ
+    in one column, the last of the sound, which the second leaves out.
+    """
+
+    _encoded: tuple[npt.NDArray[np.float32], Any] | None = None
+
+    def encode(self, features: npt.NDArray[np.float32]) -> Any:
+        """Return the encoder's output for the log-mel `features`, from memory if it was just made."""
+        kept, self._encoded = self._encoded, None
+        if kept is not None and _differing_columns(kept[0], features) <= 1:
+            return kept[1]
+        output = super().encode(features)
+        self._encoded = (features, output)
+        return output
 
 
 def main(cache_folder: Path) -> None:
@@ -30,9 +53,7 @@ def main(cache_folder: Path) -> None:
     requests, answers = _take_over_standard_streams()
     os.nice(_NICENESS)  # audio that is being relayed goes before words that are being guessed
     folder = assemble_model(cache_folder)
-    model = faster_whisper.WhisperModel(
-        str(folder), device="cpu", compute_type="int8", cpu_threads=_THREADS, local_files_only=True
-    )
+    model = _Model(str(folder), device="cpu", compute_type="int8", cpu_threads=_THREADS, local_files_only=True)
     ears_wire.write_answer(answers, {"ready": True})
     while (request := ears_wire.read_request(requests)) is not None:
         ears_wire.write_answer(answers, _answer(model, *request))
@@ -57,14 +78,14 @@ def _answer(model: Any, request: ears_wire.Request, pcm: bytes) -> ears_wire.Ans
 
 def _recognise(model: Any, request: ears_wire.Request, pcm: bytes) -> ears_wire.Answer:
     sound = _floats(audio_formats.resample(pcm, source_rate=request.sample_rate, target_rate=_MODEL_RATE))
-    if len(sound) < _SHORTEST_SECONDS * _MODEL_RATE:
+    if len(sound) < _SHORTEST_SECONDS * _MODEL_RATE or float(np.sqrt(np.mean(sound * sound))) < _QUIETEST:
         return {"text": "", "language": request.language or "en", "language_probability": 0.0, "words": []}
     segments, info = _run(model, sound, request, request.language)
     if info.language not in _LANGUAGES:
         chances = {name: chance for name, chance in info.all_language_probs or [] if name in _LANGUAGES}
         # Nothing is decoded before `segments` is read, so the first run cost its language detection only.
         segments, info = _run(model, sound, request, max(chances, key=lambda name: chances[name], default="en"))
-    found = list(segments)
+    found = [segment for segment in segments if _is_speech(segment)]
     return {
         "text": " ".join(segment.text.strip() for segment in found).strip(),
         "language": info.language,
@@ -75,6 +96,12 @@ def _recognise(model: Any, request: ears_wire.Request, pcm: bytes) -> ears_wire.
     }
 
 
+def _is_speech(segment: Any) -> bool:
+    """Leave out what Whisper dreams up on noise and silence; the bounds are those of OpenAI's reference decoder."""
+    silent = segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _LOW_LOG_PROBABILITY
+    return not silent and segment.compression_ratio < _HIGHEST_COMPRESSION
+
+
 def _run(model: Any, sound: npt.NDArray[np.float32], request: ears_wire.Request, language: str | None) -> Any:
     return model.transcribe(
         sound,
@@ -83,7 +110,14 @@ def _run(model: Any, sound: npt.NDArray[np.float32], request: ears_wire.Request,
         temperature=0.0,  # the default tries six temperatures on noise, six times the time
         condition_on_previous_text=False,
         word_timestamps=request.with_words,
+        max_new_tokens=min(220, _TOKENS_MORE + int(_TOKENS_PER_SECOND * len(sound) / _MODEL_RATE)),
     )
+
+
+def _differing_columns(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> int:
+    if first.shape != second.shape:
+        return int(first.shape[-1])
+    return int(np.count_nonzero((first != second).any(axis=tuple(range(first.ndim - 1)))))
 
 
 def _floats(pcm: bytes) -> npt.NDArray[np.float32]:

@@ -169,8 +169,8 @@ class _Child:
         with theirs:
             process = subprocess.Popen(  # noqa: S603 (our own module, and a folder of the operator's)
                 [sys.executable, "-m", "service.fallback.ears_process", str(cache_folder)],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
             )
         child = cls(process, ours)
         try:

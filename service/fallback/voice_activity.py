@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class VoiceActivity:
         self._sample_rate = sample_rate
         self._classifier = _open_classifier() if classifier else None
         self._distance = _DISTANCE_ALONE if self._classifier is None else _DISTANCE_BESIDE_CLASSIFIER
-        self._floor = _QUIETEST_SPEECH / 2
+        self._floor = math.inf  # the first frame sets it, so that a stream that begins with noise begins no speech
 
     def is_speech(self, frame: bytes) -> bool:
         """Judge `FRAME_SECONDS` of s16le mono sound."""
