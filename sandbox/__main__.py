@@ -16,6 +16,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
 from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
 
 from sandbox.app import create_app  # noqa: E402
@@ -51,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"The sandbox cannot listen on {parsed.host}:{parsed.port}: {exc.strerror}. Use --port.\n")
         return 1
     _say(f"Sandbox of ElevenLabs on http://{parsed.host}:{server.server_port}, plan {state.plan.name}: {state.real()}")
-    stopped = gevent.event.Event()
+    if parsed.warm_ears and state.ears is not None:
+        gevent.spawn(state.ears.start)
+    stopped = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)
     stopped.wait()
@@ -72,6 +75,8 @@ def _options(parsed: argparse.Namespace) -> Options:
     return Options(
         plan=parsed.plan,
         api_key=parsed.api_key,
+        state_folder=parsed.state_folder,
+        ears=not parsed.no_ears,
         seed=parsed.seed,
         latency_scale=parsed.latency_scale,
         queue_seconds=parsed.queue_seconds,
@@ -108,6 +113,17 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         metavar="SECONDS",
         help="how long a request waits for a slot before it gets 429 (default 1)",
+    )
+    parser.add_argument(
+        "--state-folder",
+        type=Path,
+        default=Path(".vocero"),
+        metavar="FOLDER",
+        help="where the ears' model is put together, 150 MB (default .vocero)",
+    )
+    parser.add_argument("--no-ears", action="store_true", help="transcribe nothing, even if the extra is installed")
+    parser.add_argument(
+        "--warm-ears", action="store_true", help="load the ears at the start and not at the first speech to text"
     )
     parser.add_argument("--old-errors", action="store_true", help="answer errors with the bodies of before 2026")
     parser.add_argument("--access-log", action="store_true", help="write a line for each request to standard error")

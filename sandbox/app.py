@@ -10,7 +10,7 @@ from __future__ import annotations
 from flask import Flask
 from flask_sock import Sock
 
-from sandbox import agents, control, door
+from sandbox import account, agents, control, door, speech_routes, speech_sockets, transcription
 from sandbox.state import SandboxState
 from service.websocket import SERVER_OPTIONS, WithoutCompression
 
@@ -26,6 +26,10 @@ def create_app(state: SandboxState) -> Flask:
     sock = Sock(app)
     door.register(app, state)
     control.register(app, state)
+    account.register(app, state)
+    speech_routes.register(app, state)
+    speech_sockets.register(app, sock, state)
+    transcription.register(app, state)
     agents.register(app, sock, state)
     app.wsgi_app = WithoutCompression(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to wrap it
     return app

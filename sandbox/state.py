@@ -13,6 +13,7 @@ from sandbox.faults import Faults
 from sandbox.limits import Limits
 from sandbox.plans import PLANS, Plan
 from sandbox.stats import Stats
+from service.fallback.local_ears import LocalEars, open_ears
 from service.fallback.local_voice import Voice, open_voice
 
 
@@ -21,7 +22,8 @@ class Options:
     """How this sandbox behaves; the command line's options, see `python -m sandbox --help`.
 
     `latency_scale` multiplies every wait that imitates the real service's speed (0: none). `queue_seconds` is how
-    long a request waits for a slot. `old_errors` answers with the error bodies of before 2026.
+    long a request waits for a slot. `old_errors` answers with the error bodies of before 2026. `state_folder` is where
+    the ears put their model together; without `ears` nothing is transcribed.
     """
 
     plan: str = "creator"
@@ -31,6 +33,8 @@ class Options:
     queue_seconds: float = 1.0
     old_errors: bool = False
     agents_file: Path | None = None
+    state_folder: Path = Path(".vocero")
+    ears: bool = True
 
 
 class SandboxState:
@@ -43,6 +47,7 @@ class SandboxState:
         self.faults = Faults(self.stats, seed=self.options.seed)
         self.limits = Limits(self.plan, queue_seconds=self.options.queue_seconds)
         self._voice: Voice | None = None
+        self.ears: LocalEars | None = None
 
     @property
     def voice(self) -> Voice:
@@ -52,15 +57,18 @@ class SandboxState:
         return self._voice
 
     def start(self) -> None:
-        """Load the voice."""
+        """Load the voice and find the ears, which start at their first use."""
         self._voice = open_voice()
+        self.ears = open_ears(self.options.state_folder) if self.options.ears else None
 
     def close(self) -> None:
-        """End what `start` began."""
+        """End what `start` began, the ears' process too."""
+        if self.ears is not None:
+            self.ears.close()
 
     def real(self) -> str:
         """Say in a few words which parts are real and which stand in."""
-        return f"voice {self.voice.kind}"
+        return f"voice {self.voice.kind}, ears {'none' if self.ears is None else 'whisper'}"
 
     def wait(self, seconds: float) -> None:
         """Wait as long as the real service would take, times the latency scale."""
