@@ -39,6 +39,8 @@ from service.elevenlabs.vocabulary import (
 from service.errors import HandshakeError, NotFoundError, UpstreamProtocolError, UpstreamRequestError
 from service.websocket import connect
 
+__all__ = ["ElevenLabsService", "LiveConversation", "PastTurn", "SpeechStream", "TimedAudio", "VoiceSettings"]
+
 MAX_SMALL_BODY_BYTES = 65_536
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """What the official SDKs take in one message of a conversation."""

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from scripted_upstream import Script, ScriptedUpstream
+
+from service.elevenlabs.elevenlabs_service import ElevenLabsService
+
+KEY = "sk_invented_canary_7f3a"
+
+
+@pytest.fixture
+def key() -> str:
+    return KEY
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_upstream(stack: ExitStack) -> Callable[..., ScriptedUpstream]:
+    def start(script: Script, **options: Any) -> ScriptedUpstream:
+        return stack.enter_context(ScriptedUpstream(script, **options))
+
+    return start
+
+
+@pytest.fixture
+def start_service(stack: ExitStack) -> Callable[..., ElevenLabsService]:
+    def start(base_url: str, **options: Any) -> ElevenLabsService:
+        given: dict[str, Any] = {"api_key": lambda: KEY, "connect_seconds": 5.0, "read_seconds": 5.0, **options}
+        return stack.enter_context(ElevenLabsService(base_url, **given))
+
+    return start
