@@ -1,0 +1,42 @@
+# Every target prepares .venv with what it needs (scripts/bootstrap.py); a second time that costs nothing.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench soak clean
+
+PYTHON ?= python3
+LOCAL ?= 1
+V ?=
+ARGS ?=
+
+ifeq ($(LOCAL),0)
+RUN_EXTRAS := embedded
+else
+RUN_EXTRAS := embedded,local
+endif
+ALL_EXTRAS := dev,embedded,local,test
+
+BOOTSTRAP = @command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 to 3.13 (sudo apt-get install python3 python3-venv)." >&2; exit 1; }; \
+	exec $(PYTHON) scripts/bootstrap.py
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## run Vocero here (LOCAL=0: without voice and ears; V=1: show the logs)
+	$(BOOTSTRAP) $(RUN_EXTRAS) -m scripts.run $(if $(V),--verbose)
+
+test: ## run every test, after getting what they need (ARGS=...: for pytest)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.run_tests $(ARGS)
+
+lint: ## check style, types and the layers
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.lint
+
+bench: ## measure what the service adds (ARGS=...)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m benchmarks $(ARGS)
+
+soak: ## the soak suite comes with a later release; says so
+	@echo "There is no soak suite yet. What there is: make bench (added delay and memory), make test." >&2; exit 1
+
+clean: ## remove .venv, caches and .vocero (the embedded database and the development API key with it)
+	rm -rf .venv .vocero build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf tests/browser/javascript/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

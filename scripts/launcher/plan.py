@@ -1,0 +1,147 @@
+"""What `make run` will start, decided from the environment before anything is started.
+
+The key decision: a variable that the user has set is never overridden; each part of ours only fills a gap. So the same
+command runs against the real ElevenLabs, a company's Redis or a PostgreSQL, whichever of them is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from scripts.launcher import probes, valkey
+from service.config import Settings, load_settings
+from service.errors import ConfigurationError
+
+SANDBOX_KEY = "sandbox-key"
+SANDBOX_AGENTS = ("agent_demo", "agent_text")
+
+
+class LauncherSettings(BaseSettings):
+    """The variables that only `make run` reads."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    state_dir: Path = Field(
+        Path(".vocero"),
+        alias="VOCERO_STATE_DIR",
+        description="Folder of what `make run` keeps: database, Valkey's data, logs, the development API key.",
+    )
+    sandbox_port: int = Field(
+        8011,
+        alias="VOCERO_SANDBOX_PORT",
+        ge=1,
+        le=65535,
+        description="Port of the sandbox that `make run` starts when ELEVENLABS_API_KEY is not set.",
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is started, and with what. `environment` is that of every child."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    state: Path
+    valkey_socket: Path | None
+    sandbox_port: int | None
+    has_own_database: bool
+
+    @property
+    def page(self) -> str:
+        """The page's address for a browser on this machine (a microphone needs https or this machine)."""
+        host = self.settings.host
+        if host in {"0.0.0.0", "::"}:
+            host = "localhost"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
+
+    @property
+    def database_url(self) -> str:
+        return self.settings.database_url.get_secret_value()
+
+
+def make_plan(root: Path) -> Plan:
+    """Decide what to start; the process's environment becomes that of the children.
+
+    `.env` in `root` fills what the environment leaves open; an empty value counts as unset.
+
+    Raises:
+        ConfigurationError: a variable is wrong or missing; one line that names it.
+    """
+    _fill_from_file(root / ".env")
+    launcher = _launcher_settings()
+    state = (root / launcher.state_dir).resolve()
+    sandbox_port = _plan_elevenlabs(launcher.sandbox_port)
+    socket = None
+    if not os.environ.get("VOCERO_REDIS_URL"):
+        socket = valkey.socket_path(state / "valkey")
+        os.environ["VOCERO_REDIS_URL"] = valkey.redis_url(socket)
+    has_own_database = not os.environ.get("VOCERO_DATABASE_URL")
+    if has_own_database:
+        os.environ["VOCERO_DATABASE_URL"] = f"sqlite:///{state}/vocero.db"
+    return Plan(
+        settings=load_settings(),
+        environment={**os.environ, "PYTHONUNBUFFERED": "1"},
+        state=state,
+        valkey_socket=socket,
+        sandbox_port=sandbox_port,
+        has_own_database=has_own_database,
+    )
+
+
+def check_ports(plan: Plan) -> None:
+    """Make sure that every port is free, before anything is started.
+
+    Raises:
+        ConfigurationError: one is not; the line names the variable that changes it.
+    """
+    wanted = [("VOCERO_PORT", plan.settings.host, plan.settings.port)]
+    if plan.sandbox_port is not None:
+        wanted.append(("VOCERO_SANDBOX_PORT", "127.0.0.1", plan.sandbox_port))
+    for variable, host, port in wanted:
+        reason = probes.why_not_free(host, port)
+        if reason is not None:
+            raise ConfigurationError(f"Port {port} on {host} {reason}. Choose another: {variable}={port + 1} make run")
+
+
+def _fill_from_file(path: Path) -> None:
+    ours = ("VOCERO_", "ELEVENLABS_")
+    for name, value in dotenv_values(path).items():
+        if value and not os.environ.get(name):
+            os.environ[name] = value
+    for name in [name for name, value in os.environ.items() if name.startswith(ours) and not value]:
+        del os.environ[name]
+
+
+def _launcher_settings() -> LauncherSettings:
+    try:
+        return LauncherSettings()  # type: ignore[call-arg]  # every field comes from the environment or its default
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        raise ConfigurationError(f"{first['loc'][0]}: {first['msg']}.") from None
+
+
+def _plan_elevenlabs(sandbox_port: int) -> int | None:
+    """Choose between ElevenLabs and the sandbox; the sandbox's port if it is the sandbox."""
+    if os.environ.get("ELEVENLABS_API_KEY"):
+        if not os.environ.get("ELEVENLABS_AGENT_ID"):
+            raise ConfigurationError(
+                "ELEVENLABS_AGENT_ID is not set: with ELEVENLABS_API_KEY the page needs an agent of your account."
+            )
+        return None
+    if os.environ.get("ELEVENLABS_BASE_URL"):
+        raise ConfigurationError(
+            "ELEVENLABS_API_KEY is not set, but ELEVENLABS_BASE_URL is: set both, or neither to get the sandbox."
+        )
+    os.environ["ELEVENLABS_API_KEY"] = SANDBOX_KEY
+    os.environ["ELEVENLABS_BASE_URL"] = f"http://127.0.0.1:{sandbox_port}"
+    os.environ.setdefault("ELEVENLABS_AGENT_ID", SANDBOX_AGENTS[0])
+    os.environ.setdefault("VOCERO_PUBLIC_AGENTS", ",".join(SANDBOX_AGENTS))
+    os.environ.setdefault("VOCERO_SANDBOX", "true")
+    return sandbox_port
