@@ -21,8 +21,8 @@ _ABBREVIATIONS = frozenset({"etc", "vs", "inc", "ltd", "co", "corp", "jr", "apro
 
 _END = re.compile(
     r"""
-    (?: [.!?…]+ ["'”’»)\]]* | [。！？]+ )     # the mark, and what closes with it
-    (?= \s | $ )  \s*
+    (?: [.!?…]+ ["'”’»)\]]* (?= \s | $ )    # the mark, and what closes with it
+      | [。！？]+ ) \s*
     | \s* \n \s*                            # a new line ends what has no mark: titles and list items
     """,
     re.VERBOSE,
@@ -57,7 +57,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _ends_sentence(candidate: str, mark: str, following: str) -> bool:
-    if not following or "\n" in mark or "。" in mark:
+    if not following or "\n" in mark or mark[0] in "。！？":
         return True
     goes_on = following.islower()
     if mark.startswith(("...", "…")):
@@ -66,7 +66,9 @@ def _ends_sentence(candidate: str, mark: str, following: str) -> bool:
     if word is None:  # "!" or "?": "«¿Sí?», dijo" goes on in lower case
         return not goes_on
     name = word.group(1).lower()
-    if name in _TITLES or (len(name) == 1 and name.isalpha()):
+    initial = len(name) == 1 and name.isalpha()
+    list_number = name.isdigit() and candidate.strip() == f"{name}."
+    if name in _TITLES or initial or list_number:
         return False
     return not (goes_on and (name in _ABBREVIATIONS or "." in name or name.isdigit()))
 
