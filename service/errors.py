@@ -159,6 +159,11 @@ class UpstreamError(VoceroError):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    @property
+    def public_message(self) -> str:
+        """The sentence that a client of ours is told."""
+        return self.message
+
 
 class UpstreamRequestError(UpstreamError):
     """The request itself is wrong (400, 404, 409, 422, close 1008 or 3000): report it, never repeat it."""
@@ -170,6 +175,11 @@ class UpstreamPolicyError(UpstreamError):
 
 class UpstreamKeyError(UpstreamError):
     """ElevenLabs refuses our key (401): re-read the secret, try another key; it is not the user's fault."""
+
+    @property
+    def public_message(self) -> str:
+        """Ours: "invalid API key" would send an integrator looking at a key that is not the one meant."""
+        return "ElevenLabs cannot be used now."
 
 
 class UpstreamQuotaError(UpstreamError):

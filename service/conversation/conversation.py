@@ -30,7 +30,8 @@ from service.errors import (
 from service.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
-PING_SECONDS = 20.0
+MAX_PING_SECONDS = 20.0
+PINGS_BEFORE_IDLE = 3
 _LEAVING = frozenset({1000, 1001, 1005})
 
 
@@ -69,6 +70,7 @@ class Conversation:
         self._client = client
         self._open_leg = open_leg
         self._limits = limits
+        self._ping_seconds = min(MAX_PING_SECONDS, limits.idle_seconds / PINGS_BEFORE_IDLE)
         self._agent_stream = AgentStream(client.send_text)
         self._client_stream = ClientStream(
             agent_id_of=self._agent_stream.agent_id_of, messages_per_second=limits.messages_per_second
@@ -136,7 +138,7 @@ class Conversation:
         agent = self._agent
         while agent is not None and self._ending is None:
             try:
-                message = self._client.receive(PING_SECONDS)
+                message = self._client.receive(self._ping_seconds)
             except TimeoutError:
                 self._check_that_client_lives()
                 continue
@@ -166,7 +168,7 @@ class Conversation:
     def _next_of_agent(self, agent: WebSocketConnection) -> bytes:
         while True:
             try:
-                return agent.receive(PING_SECONDS).data
+                return agent.receive(self._ping_seconds).data
             except TimeoutError:
                 if time.monotonic() - agent.last_received > self._limits.idle_seconds:
                     raise UpstreamTimeoutError("ElevenLabs has gone silent.", code="upstream_timeout") from None
@@ -208,5 +210,5 @@ def _ending_of_agent_side(exc: Exception) -> Ending:
     if isinstance(exc, SocketError):
         return Ending("agent", 1011, f"ElevenLabs broke the protocol: {exc.reason}.")
     if isinstance(exc, UpstreamError):
-        return Ending("agent", exc.close_code or 1011, exc.message)
+        return Ending("agent", exc.close_code or 1011, exc.public_message)
     return Ending("agent", 1011, "ElevenLabs has gone silent.")

@@ -71,8 +71,8 @@ def _answer_request_error(error: RequestError) -> Response:
 def _answer_upstream_error(error: UpstreamError) -> Response:
     status, type_, code = _upstream_status(error)
     log.warning("upstream failed", code=error.code, status=error.status, upstream_request_id=error.request_id)
-    message = "ElevenLabs cannot be used now." if isinstance(error, UpstreamKeyError) else error.message
-    return _answer(status, error_body(type=type_, code=code, message=message, param=error.param), error.retry_after)
+    body = error_body(type=type_, code=code, message=error.public_message, param=error.param)
+    return _answer(status, body, error.retry_after)
 
 
 def _upstream_status(error: UpstreamError) -> tuple[int, str, str]:

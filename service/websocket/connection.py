@@ -259,6 +259,8 @@ class WebSocketConnection:
         with contextlib.suppress(SocketError, OSError):
             self._send_close(error.code, error.reason)
             deadline = time.monotonic() + LINGER_SECONDS
+            if sock is not None:
+                sock.shutdown(socket.SHUT_WR)  # that was all; the peer need not wait for more
             while sock is not None and (left := deadline - time.monotonic()) > 0:
                 sock.settimeout(left)
                 if not sock.recv(READ_BYTES):
