@@ -69,8 +69,8 @@ class Mouth:
         return self._answer.next_at() if self._answer else None
 
     def say(self, event_id: int, text: str, profile: AgentProfile) -> None:
-        """Say `text` instead of whatever is being said, which is dropped without an event."""
-        self.drop()
+        """Say `text` instead of whatever is being said, which is interrupted."""
+        self.interrupt()
         if profile.text_only:
             self._answer = WrittenAnswer(event_id, text, pace=self._pace, now=time.monotonic())
             return

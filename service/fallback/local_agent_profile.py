@@ -95,7 +95,8 @@ class AgentProfile:
 
     `first_messages` and `lines` are by language; `languages` lists those that it speaks, `language` is the one in use.
     `variant_of` finds the local voice's variant for a voice id that a client asks for, or None for an id that does
-    not exist; without it any id is accepted and the agent keeps its own variant. `overrides` are the fields that a client may override, by their leaf names.
+    not exist; without it any id is accepted and the agent keeps its own variant. `overrides` are the fields that a
+    client may override, by their leaf names.
     `refuse_unknown_events`: ElevenLabs ends the conversation at an event that it does not know.
     """
 
