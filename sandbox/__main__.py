@@ -22,6 +22,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
 from sandbox.app import create_app  # noqa: E402
 from sandbox.plans import PLANS  # noqa: E402
 from sandbox.state import Options, SandboxState  # noqa: E402
+from service.errors import ConfigurationError  # noqa: E402
 
 
 class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent has no types for it
@@ -38,10 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; give the exit code."""
     parsed = _parser().parse_args(arguments)
     state = SandboxState(_options(parsed))
-    state.start()
+    try:
+        app = create_app(state)
+        state.start()
+    except ConfigurationError as exc:
+        sys.stderr.write(f"The sandbox cannot start: {exc}\n")
+        return 2
     server = WSGIServer(
         (parsed.host, parsed.port),
-        create_app(state),
+        app,
         handler_class=_Handler,
         log=sys.stderr if parsed.access_log else None,
     )
@@ -85,6 +91,13 @@ def _options(parsed: argparse.Namespace) -> Options:
     )
 
 
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
+    return number
+
+
 def _not_negative(text: str) -> float:
     number = float(text)
     if not 0 <= number <= 60:
@@ -94,7 +107,7 @@ def _not_negative(text: str) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for ElevenLabs.")
-    parser.add_argument("--port", type=int, default=8011, help="port to listen on; 0 takes a free one (default 8011)")
+    parser.add_argument("--port", type=_port, default=8011, help="port to listen on; 0 takes a free one (default 8011)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--plan", choices=list(PLANS), default="creator", help="the account's plan (default creator)")
     parser.add_argument("--agents", type=Path, metavar="FILE", help="YAML file of the agents (default: the built-in)")

@@ -67,7 +67,10 @@ class Account:
         prepared = requests.Request("GET", url.replace("ws://", "http://"), params=asked).prepare()
         headers = {} if key is None else {"xi-api-key": key}
         address = str(prepared.url).replace("http://", "ws://")
-        with connect(address, additional_headers=headers, open_timeout=SECONDS, close_timeout=SECONDS) as socket:
+        # Without max_queue=None the client stops reading at 16 frames and then waits for its close in vain.
+        with connect(
+            address, additional_headers=headers, open_timeout=SECONDS, close_timeout=SECONDS, max_queue=None
+        ) as socket:
             yield socket
 
 
