@@ -151,4 +151,4 @@ def _is_trusted(url: str, base_url: str) -> bool:
 
 
 def _port(parts: SplitResult) -> int:
-    return parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return _DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port

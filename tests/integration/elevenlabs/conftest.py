@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from agent_upstream import Agent, AgentUpstream
 from scripted_upstream import Script, ScriptedUpstream
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
@@ -36,5 +37,13 @@ def start_service(stack: ExitStack) -> Callable[..., ElevenLabsService]:
     def start(base_url: str, **options: Any) -> ElevenLabsService:
         given: dict[str, Any] = {"api_key": lambda: KEY, "connect_seconds": 5.0, "read_seconds": 5.0, **options}
         return stack.enter_context(ElevenLabsService(base_url, **given))
+
+    return start
+
+
+@pytest.fixture
+def start_agent(stack: ExitStack) -> Callable[..., AgentUpstream]:
+    def start(script: Callable[[Agent], None], **options: Any) -> AgentUpstream:
+        return stack.enter_context(AgentUpstream(script, **options))
 
     return start
