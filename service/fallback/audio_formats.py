@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import soxr  # type: ignore[import-untyped]  # it has no stubs
 
 from service.errors import RequestError
@@ -104,7 +105,7 @@ class AudioEncoder:
         self._resampler = (
             None
             if source_rate == self.format.sample_rate
-            else soxr.ResampleStream(source_rate, self.format.sample_rate, 1, dtype="int16", quality="HQ")
+            else soxr.ResampleStream(source_rate, self.format.sample_rate, 1, dtype="float32", quality="HQ")
         )
         self._odd = b""
 
@@ -123,8 +124,7 @@ class AudioEncoder:
     def _resampled(self, samples: companding.Samples, *, last: bool) -> companding.Samples:
         if self._resampler is None:
             return samples
-        resampled: companding.Samples = self._resampler.resample_chunk(samples.astype(np.int16), last=last)
-        return resampled
+        return _whole(self._resampler.resample_chunk(samples.astype(np.float32), last=last))
 
 
 def encode(pcm: bytes, output_format: str | OutputFormat, *, source_rate: int) -> bytes:
@@ -138,8 +138,13 @@ def resample(pcm: bytes, *, source_rate: int, target_rate: int) -> bytes:
     if source_rate == target_rate:
         return pcm
     samples = np.frombuffer(pcm[: len(pcm) // _BYTES_PER_SAMPLE * _BYTES_PER_SAMPLE], dtype="<i2")
-    resampled: companding.Samples = soxr.resample(samples.astype(np.int16), source_rate, target_rate, quality="HQ")
-    return resampled.astype("<i2").tobytes()
+    resampled = soxr.resample(samples.astype(np.float32), source_rate, target_rate, quality="HQ")
+    return _whole(resampled).astype("<i2").tobytes()
+
+
+def _whole(samples: npt.NDArray[np.float32]) -> companding.Samples:
+    """Round to 16 bits. soxr's own 16-bit mode adds noise against rounding, so that no two runs are alike."""
+    return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
 
 
 class _PcmPacker:

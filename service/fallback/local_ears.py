@@ -7,6 +7,7 @@ it dies. What travels between the two is in `service.fallback.ears_wire`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import socket
 import subprocess
@@ -193,8 +194,10 @@ class _Child:
         return ears_wire.receive_answer(self._connection, deadline)
 
     def end(self) -> None:
-        self._connection.close()
         self._process.kill()  # it holds nothing that could be lost
+        with contextlib.suppress(OSError):  # it may be gone already
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for an answer; close() does not
+        self._connection.close()
         self._process.wait(timeout=5)
 
 
