@@ -10,16 +10,23 @@ export class Meter {
   /** @param {HTMLElement} element with role="meter" */
   constructor(element) {
     this.element = element;
-    this.steps = -1;
-    this.reachedAt = 0;
+    this.steps = 0;
+    this.reachedAt = -Infinity;
   }
 
   /** @param {number} peak 0..1 */
   show(peak) {
     const steps = Math.round(visibleLevel(peak) * STEPS);
-    const now = performance.now();
-    if (steps >= this.steps || now - this.reachedAt > FALL_MILLISECONDS) this.reachedAt = now;
-    else return;
+    const rest = this.reachedAt + FALL_MILLISECONDS - performance.now();
+    clearTimeout(this.fall);
+    // The last report of a voice is its silence, so a fall that is put off must not be forgotten.
+    if (steps < this.steps && rest > 0) this.fall = setTimeout(() => this.#light(steps), rest);
+    else this.#light(steps);
+  }
+
+  /** @param {number} steps */
+  #light(steps) {
+    this.reachedAt = performance.now();
     if (steps === this.steps) return;
     this.steps = steps;
     this.element.setAttribute("aria-valuenow", String(steps));

@@ -135,7 +135,7 @@ export class Orb {
     pen.beginPath();
     for (let point = 0; point <= POINTS; point += 1) {
       const angle = (point / POINTS) * FULL_TURN;
-      const radius = base + bend * wave(angle, this.turn * (1 + ring * 0.35) + ring * 2.1);
+      const radius = base + bend * (0.35 + 0.65 * wave(angle, this.turn * (1 + ring * 0.35) + ring * 2.1));
       pen.lineTo(Math.cos(angle) * radius, Math.sin(angle) * radius);
     }
     pen.closePath();

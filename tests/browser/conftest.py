@@ -1,0 +1,99 @@
+"""Chromium, the stand-in, and what must hold for the page in every test: no foreign request, no policy violation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from tests.browser.page_stand_in import StandIn, Talk
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+]
+# Chromium reports these as console errors although a test provoked them on purpose.
+PROVOKED = ("Failed to load resource", "WebSocket connection to")
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """Start Chromium once; every test gets a context of its own."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    with StandIn() as server:
+        yield server
+
+
+@pytest.fixture
+def open_page(browser: Browser, stand_in: StandIn) -> Iterator[OpenPage]:
+    """Open the page with the given context options; afterwards nothing strange may have happened in it."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_(*, microphone: bool = True, **options: Any) -> Page:
+        context = browser.new_context(**{"locale": "en-GB", **options})
+        contexts.append(context)
+        context.grant_permissions(["microphone", "clipboard-read", "clipboard-write"] if microphone else [])
+        page = context.new_page()
+        _watch(page, stand_in, complaints)
+        page.goto(stand_in.url)
+        expect(page.get_by_test_id("chat")).to_have_attribute("data-ready", "true")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _watch(page: Page, stand_in: StandIn, complaints: list[str]) -> None:
+    own_host = urlsplit(stand_in.url).netloc
+
+    def check_host(url: str) -> None:
+        if urlsplit(url).netloc != own_host:
+            complaints.append(f"request to another host: {url}")
+
+    def check_message(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not message.text.startswith(PROVOKED):
+            complaints.append(f"console: {message.text}")
+
+    page.on("request", lambda request: check_host(request.url))
+    page.on("websocket", lambda websocket: check_host(websocket.url))
+    page.on("console", check_message)
+    page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
+    page.add_init_script(
+        "document.addEventListener('securitypolicyviolation',"
+        " (event) => console.error('policy violated: ' + event.violatedDirective));"
+    )
+
+
+@pytest.fixture
+def start_talk(stand_in: StandIn) -> Callable[..., Talk]:
+    """Begin a conversation on an open page and greet it; returns the server's side."""
+
+    def start(page: Page, *, by: str = "start-typing", **hello: Any) -> Talk:
+        page.get_by_test_id(by).click()
+        talk = stand_in.next_talk()
+        talk.hello(**hello)
+        expect(page.get_by_test_id("chat")).to_have_attribute("data-state", "listening")
+        return talk
+
+    return start
