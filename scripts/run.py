@@ -7,6 +7,7 @@ checked before the first process is started, so that a mistake costs one line an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -18,21 +19,24 @@ from typing import NoReturn
 
 import redis
 
-from migrations import runner
 from scripts.launcher import probes, valkey
 from scripts.launcher.banner import banner
 from scripts.launcher.child import Child, ChildFailedError, stop_all
 from scripts.launcher.log_tail import LogTail
 from scripts.launcher.plan import Plan, check_ports, make_plan
 from scripts.launcher.state import development_key, private_state
+from scripts.launcher.waiting import wait_until
 from service.errors import ConfigurationError
-from service.storage import check_schema, open_database
+from service.storage import Database, check_schema, open_database
 
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY_SECONDS = 10.0
 SANDBOX_SECONDS = 60.0
-SERVICE_SECONDS = 30.0
+SERVICE_SECONDS = 60.0
 SERVICE_STOP_SECONDS = 10.0
+MIGRATION_SECONDS = 60.0
+DATABASE_SECONDS = 5.0
+PING_SECONDS = 2.0
 WATCH_SECONDS = 0.1
 
 
@@ -46,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     children: list[Child] = []
     _stop_on_signals(children)
     try:
-        plan = make_plan(ROOT)
+        plan = make_plan(ROOT, options.env_file)
         check_ports(plan)
         with private_state(plan.state):
             try:
@@ -56,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StopRequestedError:
         _say("Stopped.")
         return 0
-    except (ConfigurationError, ChildFailedError) as exc:
+    except (ConfigurationError, ChildFailedError, TimeoutError) as exc:
         print(exc, file=sys.stderr, flush=True)
         return 1
 
@@ -69,7 +73,7 @@ def _run(plan: Plan, children: list[Child], *, verbose: bool) -> NoReturn:
         waits.append(_start_valkey(plan, plan.valkey_socket, children))
     if plan.sandbox_port is not None:
         waits.append(_start_sandbox(plan, plan.sandbox_port, children))
-    key = _prepare_database(plan)
+    key = _prepare_database(plan, children)
     waits.append(_start_service(plan, children))
     tail = LogTail(children if verbose else [])
     _say(f"Starting {', '.join(child.name for child in children)} ...")
@@ -85,14 +89,23 @@ def _run(plan: Plan, children: list[Child], *, verbose: bool) -> NoReturn:
 
 
 def _check_given_parts(plan: Plan) -> None:
-    """Ask the Redis that the user named, if it is not ours, whether it is there.
+    """Ask the parts that the user named, instead of ours, whether they can be used.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: one cannot: no answer, or a database without our schema.
     """
-    if plan.valkey_socket is not None:
-        return
-    store = redis.Redis.from_url(plan.settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
+    if plan.valkey_socket is None:
+        _check_redis(plan.settings.redis_url)
+    database = open_database(plan.database_url)
+    try:
+        if not plan.has_own_database:
+            check_schema(database)
+    finally:
+        database.close()
+
+
+def _check_redis(url: str) -> None:
+    store = redis.Redis.from_url(url, socket_timeout=PING_SECONDS, socket_connect_timeout=PING_SECONDS)
     try:
         store.ping()
     except redis.RedisError as exc:
@@ -136,23 +149,41 @@ def _child(plan: Plan, name: str, command: list[str], *, stop_seconds: float = 5
     )
 
 
-def _prepare_database(plan: Plan) -> str | None:
-    """Migrate the embedded database and get its development key; a database of the user's is only checked.
-
-    Raises:
-        ConfigurationError: the user's database cannot be reached or has another schema.
-    """
-    if plan.has_own_database:
-        runner.upgrade(plan.database_url)
-    database = open_database(plan.database_url, busy_seconds=runner.BUSY_SECONDS)
+def _prepare_database(plan: Plan, children: list[Child]) -> str | None:
+    """Migrate the embedded database and get its development key; a database of the user's stays as it is."""
+    if not plan.has_own_database:
+        return None
+    database = open_database(plan.database_url, busy_seconds=DATABASE_SECONDS)
     try:
-        if not plan.has_own_database:
-            check_schema(database)
-            return None
-        (plan.state / "vocero.db").chmod(0o600)
+        if not _has_schema(database):
+            _migrate(plan, children)
         return development_key(database, plan.state / "development-api-key")
     finally:
         database.close()
+
+
+def _has_schema(database: Database) -> bool:
+    try:
+        check_schema(database)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _migrate(plan: Plan, children: list[Child]) -> None:
+    """Bring the embedded database up to date, in a process of its own: a second start need not load Alembic.
+
+    Raises:
+        ChildFailedError: that failed, and nothing was changed.
+    """
+    _say("Preparing the database ...")
+    child = _child(plan, "migrations", [sys.executable, "-m", "migrations", "upgrade"])
+    children.append(child)
+    child.start()
+    wait_until(lambda: child.exit_code is not None, MIGRATION_SECONDS, "the migration of the database")
+    if child.exit_code != 0:
+        child.check()
+    children.remove(child)
 
 
 def _leave(plan: Plan, children: list[Child]) -> None:
@@ -180,12 +211,14 @@ def _stop_on_signals(children: list[Child]) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone, and leaving must go on
+        print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make run", description="Run Vocero on this machine.")
     parser.add_argument("--verbose", action="store_true", default=bool(os.environ.get("V")), help="show the logs too")
+    parser.add_argument("--env-file", type=Path, default=ROOT / ".env", help="settings to read, if it is there")
     return parser
 
 

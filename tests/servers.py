@@ -32,6 +32,28 @@ def clean_environment(**ours: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **ours}
 
 
+def children_of(pid: int) -> list[int]:
+    """The process ids of the children that `pid` has now (Linux)."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Its children, their children, and so on."""
+    found = children_of(pid)
+    return found + [below for child in found for below in descendants_of(child)]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @dataclass(frozen=True)
 class RunningSandbox:
     """A sandbox: `url` without a slash at its end."""
@@ -94,8 +116,7 @@ class RunningService:
 
     def worker_pids(self) -> list[int]:
         """The process ids of the workers that run now (Linux)."""
-        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        return children_of(self.child.pid)
 
     def stop(self) -> int | None:
         """End it as an operator would (SIGTERM, later SIGKILL); the result is its exit code."""

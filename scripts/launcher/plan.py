@@ -66,15 +66,15 @@ class Plan:
         return self.settings.database_url.get_secret_value()
 
 
-def make_plan(root: Path) -> Plan:
+def make_plan(root: Path, env_file: Path) -> Plan:
     """Decide what to start; the process's environment becomes that of the children.
 
-    `.env` in `root` fills what the environment leaves open; an empty value counts as unset.
+    `env_file` (it need not be there) fills what the environment leaves open; an empty value counts as unset.
 
     Raises:
         ConfigurationError: a variable is wrong or missing; one line that names it.
     """
-    _fill_from_file(root / ".env")
+    _fill_from_file(env_file)
     launcher = _launcher_settings()
     state = (root / launcher.state_dir).resolve()
     sandbox_port = _plan_elevenlabs(launcher.sandbox_port)

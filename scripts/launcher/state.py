@@ -22,6 +22,7 @@ def private_state(state: Path) -> Iterator[None]:
         ConfigurationError: another launcher holds it, or it cannot be written.
     """
     try:
+        os.umask(0o077)  # for the children too: the database and Valkey's files are nobody else's business
         for folder in (state, state / "logs", state / "valkey"):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)

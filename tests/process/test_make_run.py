@@ -1,0 +1,207 @@
+"""`make run`, its second stage: starts real processes on free ports, and leaves none behind, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts.launcher import probes
+from scripts.launcher.waiting import wait_until
+from tests.servers import ROOT, clean_environment, descendants_of, free_port, is_alive
+
+READY_SECONDS = 60.0
+END_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A launcher that was started."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    state: Path
+    port: int
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def key(self) -> str:
+        found = re.search(r"API key\s+(vocero_\S+)", self.said)
+        assert found, self.said
+        return found.group(1)
+
+    def wait_until_ready(self) -> list[int]:
+        """Wait for the banner; the result is every process below the launcher."""
+        wait_until(lambda: "Ctrl-C ends" in self.said or self.process.poll() is not None, READY_SECONDS, "the banner")
+        assert self.process.poll() is None, self.said
+        return descendants_of(self.process.pid)
+
+    def wait_until_ended(self) -> int:
+        return self.process.wait(END_SECONDS)
+
+
+class Launch:
+    """Starts launchers, and ends those that a failed test left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[Launched] = []
+
+    def __call__(self, **environment: str) -> Launched:
+        port, state = free_port(), self._folder / "state"
+        ports = {"VOCERO_PORT": str(port), "VOCERO_SANDBOX_PORT": str(free_port())}
+        settings = {"VOCERO_STATE_DIR": str(state), **ports, **environment}
+        output = self._folder / f"output-{len(self._started)}"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.run", "--env-file", os.devnull],
+                env=clean_environment(**settings),
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                process_group=0,
+            )
+        launched = Launched(process, output, state, port)
+        self._started.append(launched)
+        return launched
+
+    def close(self) -> None:
+        for launched in self._started:
+            launched.process.kill()
+            launched.process.wait(END_SECONDS)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    launch = Launch(tmp_path)
+    yield launch
+    launch.close()
+
+
+def assert_all_end(pids: list[int]) -> None:
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), END_SECONDS, "the end of every child")
+
+
+def assert_one_line(launched: Launched) -> str:
+    """It ended with code 1 and one line, and had started nothing."""
+    assert launched.wait_until_ended() == 1
+    assert launched.said.count("\n") == 1, launched.said
+    assert not list(launched.state.glob("logs/*")), "nothing may have been started"
+    return launched.said
+
+
+def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_the_next_start_has_the_same_key(
+    launch: Launch,
+) -> None:
+    first = launch()
+    children = first.wait_until_ready()
+    assert len(children) >= 4, "Valkey, the sandbox, gunicorn and its worker"
+    assert f"http://127.0.0.1:{first.port}/" in first.said
+    assert "SANDBOX" in first.said
+    assert probes.answers(f"http://127.0.0.1:{first.port}/")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{first.port}/v1/convai/conversation/get-signed-url?agent_id=agent_demo",
+        headers={"xi-api-key": first.key},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert f"127.0.0.1:{first.port}" in json.load(answer)["signed_url"]
+
+    os.kill(first.process.pid, signal.SIGINT)
+    assert first.wait_until_ended() == 0
+    assert_all_end(children)
+    assert "Stopped." in first.said
+    assert "Traceback" not in first.said
+
+    second = launch()
+    children = second.wait_until_ready()
+    assert second.key == first.key
+    os.kill(second.process.pid, signal.SIGTERM)
+    assert second.wait_until_ended() == 0
+    assert_all_end(children)
+
+
+def test_killing_the_launcher_outright_leaves_no_child(launch: Launch) -> None:
+    launched = launch()
+    children = launched.wait_until_ready()
+    os.kill(launched.process.pid, signal.SIGKILL)
+    assert_all_end(children)
+
+
+@pytest.mark.parametrize("name", ["valkey", "sandbox", "service"])
+def test_a_childs_death_ends_the_others_and_is_told_with_its_log(launch: Launch, name: str) -> None:
+    launched = launch()
+    children = launched.wait_until_ready()
+    words = {"valkey": "valkey-server", "sandbox": "sandbox", "service": "gunicorn"}[name]
+    victim = next(pid for pid in children if words in Path(f"/proc/{pid}/cmdline").read_text())
+    os.kill(victim, signal.SIGKILL)
+    assert launched.wait_until_ended() == 1
+    assert_all_end(children)
+    assert f"{name} was ended by SIGKILL. The end of {launched.state}/logs/{name}.log:" in launched.said
+
+
+def test_its_state_is_private(launch: Launch) -> None:
+    launched = launch()
+    launched.wait_until_ready()
+    everything = [launched.state, *launched.state.rglob("*")]
+    assert {path.name for path in everything} >= {"vocero.db", "development-api-key", "service.log", "valkey.sock"}
+    open_to_others = [path for path in everything if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert open_to_others == []
+    assert launched.key not in "".join(path.read_text() for path in launched.state.glob("logs/*.log"))
+
+
+@pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT"])
+def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Launch, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = assert_one_line(launch(**{variable: str(port)}))
+    assert said.startswith(f"Port {port} on 127.0.0.1 is taken.")
+    assert f"{variable}=" in said
+
+
+def test_a_second_launcher_does_not_touch_the_firsts_state(launch: Launch) -> None:
+    launched = launch()
+    launched.wait_until_ready()
+    second = launch()
+    assert second.wait_until_ended() == 1
+    assert "another `make run` is using" in second.said
+    assert second.said.count("\n") == 1
+    assert probes.answers(f"http://127.0.0.1:{launched.port}/livez")
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"ELEVENLABS_API_KEY": "hunter2"}, "ELEVENLABS_AGENT_ID is not set"),
+        ({"ELEVENLABS_BASE_URL": "https://api.example"}, "ELEVENLABS_API_KEY is not set"),
+        ({"VOCERO_PORT": "hunter2"}, "VOCERO_PORT: "),
+        ({"VOCERO_SANDBOX_PORT": "hunter2"}, "VOCERO_SANDBOX_PORT: "),
+        ({"VOCERO_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0"}, "VOCERO_REDIS_URL: no answer"),
+        ({"VOCERO_DATABASE_URL": "mysql://u:hunter2@h/d"}, "VOCERO_DATABASE_URL: "),
+    ],
+)
+def test_a_setting_that_cannot_work_is_one_line_that_names_it(
+    launch: Launch, environment: dict[str, str], line: str
+) -> None:
+    said = assert_one_line(launch(**environment))
+    assert said.startswith(line)
+    assert "hunter2" not in said
+
+
+def test_a_database_of_the_users_is_never_migrated_unasked(launch: Launch, tmp_path: Path) -> None:
+    said = assert_one_line(launch(VOCERO_DATABASE_URL=f"sqlite:///{tmp_path}/theirs.db"))
+    assert "the database has no schema yet; run: python -m migrations upgrade" in said
