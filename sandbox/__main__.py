@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         server.start()
     except OSError as exc:
         state.close()
-        sys.stderr.write(f"The sandbox cannot listen on {parsed.host}:{parsed.port}: {exc.strerror}. Use --port.\n")
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        sys.stderr.write(f"The sandbox cannot listen on {parsed.host}:{parsed.port}: {reason}. Use --port.\n")
         return 1
     _say(f"Sandbox of ElevenLabs on http://{parsed.host}:{server.server_port}, plan {state.plan.name}: {state.real()}")
     if parsed.warm_ears and state.ears is not None:

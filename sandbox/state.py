@@ -6,6 +6,7 @@ The key decision: there are no globals. `create_app(state)` is given this, so te
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from sandbox.faults import Faults
 from sandbox.limits import Limits
 from sandbox.plans import PLANS, Plan
 from sandbox.stats import Stats
+from service.errors import RequestError
+from service.fallback.audio_formats import AudioEncoder
 from service.fallback.local_ears import LocalEars, open_ears
 from service.fallback.local_voice import Voice, open_voice
 
@@ -57,8 +60,11 @@ class SandboxState:
         return self._voice
 
     def start(self) -> None:
-        """Load the voice and find the ears, which start at their first use."""
+        """Load the voice and its encoders, and find the ears, which start at their first use."""
         self._voice = open_voice()
+        # FFmpeg takes a third of a second to load, which the first request for mp3 would wait for.
+        with suppress(RequestError):
+            AudioEncoder("mp3_44100_128", source_rate=24_000)
         self.ears = open_ears(self.options.state_folder) if self.options.ears else None
 
     def close(self) -> None:

@@ -70,12 +70,13 @@ def speak(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[Ch
     Raises:
         ApiError: the format cannot be made here (when the first chunk is asked for).
     """
-    began = time.monotonic()
+    began, offset, heard = time.monotonic(), 0.0, False
     for number, chunk in enumerate(_chunks(state, order, fault)):
         if number == 0:
             state.wait(order.model.latency)
-            began = time.monotonic()
-        ahead = chunk.begin / PACE * state.options.latency_scale - (time.monotonic() - began)
+        if not heard:  # the pace counts from the first sound: mp3 and opus hold their first chunks back
+            began, offset, heard = time.monotonic(), chunk.begin, bool(chunk.audio)
+        ahead = (chunk.begin - offset) / PACE * state.options.latency_scale - (time.monotonic() - began)
         time.sleep(max(0.0, ahead))  # also at 0: gives the other requests of this process their turn
         yield chunk
 

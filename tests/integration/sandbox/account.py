@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ class Account:
 
     url: str
     sdk: ElevenLabs
+    log_path: Path | None = None
 
     def speak(self, path: str = "", *, key: str | None = KEY, voice: str = RACHEL, **request: Any) -> requests.Response:
         """POST to a text-to-speech route; `query` is its query, `stream` as in requests, the rest is the body."""

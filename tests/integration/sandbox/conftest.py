@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,16 @@ def _quick_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account
     running = servers.start_sandbox(tmp_path_factory.mktemp("sandbox"), *options)
     with open_account(running.url) as account:
         yield account
+    running.child.stop()
+
+
+@pytest.fixture(scope="session")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account on the pro plan at the real service's pace, without ears; never stop it."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    running = servers.start_sandbox(folder, "--plan", "pro", "--no-ears")
+    with open_account(running.url) as account:
+        yield replace(account, log_path=running.child.log_path)
     running.child.stop()
 
 

@@ -13,14 +13,27 @@ import requests
 from websockets.exceptions import ConnectionClosed
 
 from scripts.launcher.waiting import wait_until
+from tests import servers
 from tests.integration.sandbox.account import SECONDS, SENTENCE, Account, hear, open_account, say
 
 
-@pytest.fixture
-def free(start_sandbox: Any) -> Iterator[Account]:
-    """An account on the free plan: two slots for multilingual speech, four for flash; at the real pace."""
-    with open_account(start_sandbox("--plan", "free", "--queue-seconds", "0.3", "--no-ears").url) as account:
+@pytest.fixture(scope="module")
+def _free_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    options = ("--plan", "free", "--queue-seconds", "0.3", "--no-ears")
+    running = servers.start_sandbox(tmp_path_factory.mktemp("sandbox"), *options)
+    with open_account(running.url) as account:
         yield account
+    running.child.stop()
+
+
+@pytest.fixture
+def free(_free_sandbox: Account) -> Account:
+    """An account on the free plan: two slots for multilingual speech, four for flash; at the real pace."""
+    wait_until(
+        lambda: not any(slots["now"] for slots in _free_sandbox.stats()["concurrency"].values()), SECONDS, "idle"
+    )
+    _free_sandbox.reset()
+    return _free_sandbox
 
 
 @contextmanager

@@ -83,8 +83,7 @@ def test_a_closed_context_makes_room_once_its_final_frame_is_out(account: Accoun
         assert hear(socket)["contextId"] == "context-11"
 
 
-def test_a_context_that_is_still_speaking_keeps_its_place(start_sandbox: Any, account: Account) -> None:
-    paced = Account(start_sandbox("--no-ears").url, account.sdk)
+def test_a_context_that_is_still_speaking_keeps_its_place(paced: Account) -> None:
     with paced.socket(PATH) as socket:
         say(socket, text=" ", context_id="long")
         say(socket, text=SENTENCE * 3, context_id="long", flush=True)

@@ -56,12 +56,12 @@ def test_raw_samples_are_heard_too(hearing: Account) -> None:
 
 
 def test_more_than_half_a_minute_is_heard_to_its_end(hearing: Account) -> None:
-    filler = "We are looking for it in every corner of the house, and we shall find it before the evening. " * 6
-    sound = hearing.speak(text=filler + "The last word is banana.", query={"output_format": "wav_16000"}).content
-    heard = _post(hearing, sound, model_id="scribe_v1", language_code="eng").json()
-    assert heard["audio_duration_secs"] > 30
-    assert "banana" in heard["text"].lower()
-    assert heard["words"][-1]["end"] > 30
+    sound = bytes(32_000 * 31) + hearing.speak(text=SPOKEN, query={"output_format": "pcm_16000"}).content
+    heard = _post(hearing, sound, model_id="scribe_v1", language_code="eng", file_format="pcm_s16le_16").json()
+    assert "parcel" in heard["text"].lower()
+    assert heard["audio_duration_secs"] > 33
+    assert heard["words"][0]["start"] >= 30.0
+    assert heard["words"][-1]["end"] > 31.5
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,7 @@ def test_a_missing_model_is_outside_the_schema(account: Account) -> None:
     assert answer.json()["detail"][0]["loc"] == ["body", "model_id"]
 
 
-def test_without_ears_the_answer_says_what_to_install(start_sandbox: Any) -> None:
-    with open_account(start_sandbox("--no-ears").url) as account:
-        answer = _post(account, bytes(16_000), model_id="scribe_v1", file_format="pcm_s16le_16")
+def test_without_ears_the_answer_says_what_to_install(paced: Account) -> None:
+    answer = _post(paced, bytes(16_000), model_id="scribe_v1", file_format="pcm_s16le_16")
     assert (answer.status_code, answer.json()["detail"]["code"]) == (501, "not_implemented")
     assert "pip install 'vocero[local]'" in answer.json()["detail"]["message"]
