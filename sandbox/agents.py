@@ -6,7 +6,6 @@ that its SDKs can show; HTTP refusals go through `sandbox.errors`.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,21 +60,12 @@ class _Admission:
 class CallDesk:
     """The account's agents, and everything that its conversations share."""
 
-    def __init__(self, state: SandboxState, agents: Mapping[str, SandboxAgent]) -> None:
+    def __init__(self, state: SandboxState, *, agents: Mapping[str, SandboxAgent], dialogue: FaqDialogue) -> None:
         self.state = state
         self.agents = agents
+        self.dialogue = dialogue
         self.signatures = Signatures()
         self.records = ConversationRecords()
-        self._dialogue: FaqDialogue | None = None
-        self._dialogue_lock = threading.Lock()
-
-    @property
-    def dialogue(self) -> FaqDialogue:
-        """The shop's questions and answers, read at the first conversation."""
-        with self._dialogue_lock:
-            if self._dialogue is None:
-                self._dialogue = FaqDialogue.load(FAQ_FILE)
-            return self._dialogue
 
     def find_agent(self, agent_id: str) -> SandboxAgent:
         """Return an agent; raises ApiError `agent_not_found` (404)."""
@@ -164,7 +154,8 @@ def register(app: Flask, sock: Sock, state: SandboxState) -> None:
     Raises:
         ConfigurationError: the agents' file is wrong.
     """
-    desk = CallDesk(state, load_agents(state.options.agents_file))
+    # Read now: it takes half a second, in which a conversation would stand still, and all others with it.
+    desk = CallDesk(state, agents=load_agents(state.options.agents_file), dialogue=FaqDialogue.load(FAQ_FILE))
     routes = Blueprint("agents", __name__)
     _add_socket(routes, sock, desk)
     _add_signed_urls(routes, desk)

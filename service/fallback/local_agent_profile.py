@@ -117,7 +117,7 @@ class AgentProfile:
     client_events: frozenset[str] = DEFAULT_CLIENT_EVENTS
     overrides: frozenset[str] = frozenset()
     tools: tuple[ClientTool, ...] = ()
-    goodbye: Trigger = Trigger(topics=frozenset({"goodbye"}), phrases=("goodbye", "bye bye", "adiós", "hasta luego"))
+    goodbye: Trigger = Trigger(topics=frozenset({"goodbye"}))
     turn_timeout_seconds: float | None = 7.0
     silence_end_call_seconds: float | None = None
     max_duration_seconds: float = 600.0
