@@ -12,13 +12,14 @@ The key decisions:
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import certifi
 import requests
@@ -119,7 +120,7 @@ class HttpTransport:
         self._session = requests.Session()
         self._session.trust_env = False  # proxies, .netrc and CA files of the environment; and 80 µs a request
         self._session.headers.clear()
-        # One user's answer must not set a cookie for the next user's request.
+        # One user's answer must leave no cookie for the next user's request.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for prefix in ("https://", "http://"):
             self._session.mount(prefix, _SharedContextAdapter(tls_context))
@@ -196,12 +197,25 @@ def _read_bounded(response: requests.Response, deadline: float) -> bytes:
 # --- Connections ---------------------------------------------------------------------------------------------------
 
 
+class _Response(http.client.HTTPResponse):
+    """With a read buffer for several chunks: the 8 kB of http.client cut each chunk of that size in three."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()  # nothing was read yet
+        self.fp = cast("io.BufferedReader", sock.makefile("rb", READ_BYTES))
+
+
 class _Connection(HTTPConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         _connect(super().connect)
 
 
 class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         _connect(super().connect)
 

@@ -114,6 +114,7 @@ class ScriptedUpstream:
             except OSError:
                 return
             sock.settimeout(WAIT_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.accepted += 1
             self._peers.append(sock)
             thread = threading.Thread(target=self._serve, args=(sock,))
