@@ -21,7 +21,7 @@ from service.fallback.whisper_model_files import assemble_model
 _LANGUAGES = ("en", "es")
 _MODEL_RATE = 16_000
 _THREADS = 2
-_NICENESS = 10
+_NICENESS = 5
 _SHORTEST_SECONDS = 0.1
 _QUIETEST = 0.001  # root mean square of full scale: digital silence, on which Whisper says "You"
 _NO_SPEECH, _LOW_LOG_PROBABILITY, _HIGHEST_COMPRESSION = 0.6, -1.0, 2.4

@@ -39,8 +39,9 @@ gustaria necesito hace hacen hacer acabo voy va van ir dar da deme dan diga diga
 cosa verdad hoy manana ayer
 """
 _INFLECTIONS = """
-mente ciones cion siones sion iendo ando ados adas idos idas ado ada ido ida amos emos imos ais eis aron ieron
-aban aria eria iria ara era ira ar er ir an en as os a o e y ing tion tions ed es s ies ly
+irlo irla irme arlo arla arme erlo erla erme mente ciones cion siones sion iendo ando ados adas idos idas ado
+ada ido ida amos emos imos ais eis aron ieron aban aria eria iria ara era ira ar er ir an en as os a o e y ing
+tion tions ed es s ies ly
 """
 _FILLERS: dict[Language, frozenset[str]] = {
     "en": frozenset(_ENGLISH_FILLERS.split()),
