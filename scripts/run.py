@@ -123,7 +123,9 @@ def _start_valkey(plan: Plan, socket: Path, children: list[Child]) -> Callable[[
 
 
 def _start_sandbox(plan: Plan, port: int, children: list[Child]) -> Callable[[], None]:
-    child = _child(plan, "sandbox", [sys.executable, "-m", "sandbox", "--port", str(port)])
+    # The ears load behind its back, so that the first spoken word need not wait for them.
+    options = ["--port", str(port), "--state-folder", str(plan.state), "--warm-ears"]
+    child = _child(plan, "sandbox", [sys.executable, "-m", "sandbox", *options])
     children.append(child)
     child.start()
     url = f"http://127.0.0.1:{port}/sandbox/stats"
