@@ -24,11 +24,18 @@ from sandbox.plans import PLANS  # noqa: E402
 from sandbox.state import Options, SandboxState  # noqa: E402
 from service.errors import ConfigurationError  # noqa: E402
 
+STALL_SECONDS = 60.0
+"""How long a client may leave an answer unread (or a kept-alive connection unused) before it is dropped."""
+
 
 class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent has no types for it
     """A request's handler that writes at once and lets a fault cut the connection."""
 
+    # gevent's timeout carries no number: without this, each stalled client would leave a traceback behind.
+    ignored_socket_errors = (*WSGIHandler.ignored_socket_errors, "timed out")
+
     def get_environ(self) -> dict[str, Any]:
+        self.socket.settimeout(STALL_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         environ: dict[str, Any] = super().get_environ()
         environ["sandbox.socket"] = self.socket

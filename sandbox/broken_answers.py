@@ -18,11 +18,16 @@ from flask import Response
 from sandbox.faults import Fault
 
 
-def break_answer(response: Response, fault: Fault, connection: socket.socket | None, *, seed: int) -> None:
-    """Let `fault` happen to `response`; `connection` is the request's TCP connection if the server tells it."""
+def break_answer(
+    response: Response, fault: Fault, connection: socket.socket | None, *, seed: int, speaks: bool
+) -> None:
+    """Let `fault` happen to `response`; `connection` is the request's TCP connection if the server tells it.
+
+    An answer that `speaks` has been silenced or truncated where the sound was made, so that it ends in order.
+    """
     if fault.garbage:
         response.response = _noise(response.iter_encoded(), random.Random(seed))  # noqa: S311
-    if fault.truncate is not None and not response.is_streamed:
+    if fault.truncate is not None and not speaks:
         body = response.get_data()
         response.set_data(body[: int(len(body) * fault.truncate)])
     if fault.hang is not None or fault.drop_after_bytes is not None or fault.drop_after_frames is not None:

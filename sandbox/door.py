@@ -76,7 +76,9 @@ def register(app: Flask, state: SandboxState) -> None:
             return response
         state.stats.answered(response.status_code)
         if (fault := fault_of_request()) is not None:
-            break_answer(response, fault, request.environ.get("sandbox.socket"), seed=state.options.seed)
+            connection = request.environ.get("sandbox.socket")
+            speaks = route.startswith("tts.")
+            break_answer(response, fault, connection, seed=state.options.seed, speaks=speaks)
         return response
 
     @app.errorhandler(ApiError)

@@ -24,7 +24,7 @@ class Fault:
 
     | field | HTTP answer | socket |
     |---|---|---|
-    | latency (seconds) | before the answer | before each answering frame's first one |
+    | latency (seconds) | before the answer | before the first frame |
     | status, code, body | the answer | the answer to the upgrade |
     | hang (seconds) | nothing comes for so long, then the connection is cut | the same |
     | drop_after_bytes | cut after so many bytes of the body | cut after so many bytes of audio |

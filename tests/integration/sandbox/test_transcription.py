@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from scripts.launcher.waiting import wait_until
 from tests import servers
 from tests.integration.sandbox.account import KEY, Account, open_account
 from tests.parts import require_module
@@ -24,14 +25,21 @@ def hearing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     folder = tmp_path_factory.mktemp("sandbox")
     running = servers.start_sandbox(folder, "--latency-scale", "0", "--warm-ears", "--state-folder", str(folder))
     with open_account(running.url) as account:
+        # Loading Whisper takes two seconds, and a minute when the machine does much else.
+        wait_until(lambda: _hears(account), 120.0, "the ears")
         yield account
     running.child.stop()
+
+
+def _hears(account: Account) -> bool:
+    sound = account.speak(text="Hello.", query={"output_format": "wav_16000"}).content
+    return _post(account, sound, model_id="scribe_v1").status_code == 200
 
 
 def _post(account: Account, file: bytes | None = b"", **form: Any) -> requests.Response:
     files = None if file is None else {"file": ("speech", file)}
     return requests.post(
-        f"{account.url}/v1/speech-to-text", headers={"xi-api-key": KEY}, data=form, files=files, timeout=30
+        f"{account.url}/v1/speech-to-text", headers={"xi-api-key": KEY}, data=form, files=files, timeout=60
     )
 
 
