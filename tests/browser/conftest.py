@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.browser.page_stand_in import StandIn, Talk
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.browser.page_stand_in import StandIn, Talk
 
 FLAGS = [
     "--no-sandbox",
@@ -49,7 +50,7 @@ def open_page(browser: Browser, stand_in: StandIn) -> Iterator[OpenPage]:
     complaints: list[str] = []
 
     def open_(*, microphone: bool = True, **options: Any) -> Page:
-        context = browser.new_context(**{"locale": "en-GB", **options})
+        context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
         contexts.append(context)
         context.grant_permissions(["microphone", "clipboard-read", "clipboard-write"] if microphone else [])
         page = context.new_page()

@@ -7,6 +7,7 @@ that a test reads like the conversation it describes. The service itself and the
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import queue
@@ -19,7 +20,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
 from flask_sock import Sock
-from simple_websocket import Server
+from simple_websocket import Server  # type: ignore[import-untyped]
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from service.errors import SocketError
@@ -95,9 +96,7 @@ class Talk:
     def send(self, kind: str, **fields: Any) -> None:
         self._wire.send_text(json.dumps({"type": kind, **fields}))
 
-    def hello(
-        self, conversation_id: str = "conv_1", *, output: str = "pcm_16000", input: str = "pcm_16000"
-    ) -> None:
+    def hello(self, conversation_id: str = "conv_1", *, output: str = "pcm_16000", input: str = "pcm_16000") -> None:
         event = {
             "conversation_id": conversation_id,
             "agent_output_audio_format": output,
@@ -144,7 +143,6 @@ class StandIn:
         self._sandbox = sandbox
         self._talks: queue.Queue[Talk] = queue.Queue(maxsize=100)
         self._server = make_server("127.0.0.1", 0, self._build(), threaded=True, request_handler=_QuietHandler)
-        self._server.daemon_threads = True
         self.url = f"http://localhost:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -201,11 +199,10 @@ class _QuietHandler(WSGIRequestHandler):
         """A test's output is for the test."""
 
 
+@functools.lru_cache(maxsize=8)
 def tone(seconds: float, rate: int = 16000) -> str:
     """Half-scale 440 Hz, in whole periods so that chunks join, as base64 PCM."""
-    samples = (
-        round(16000 * math.sin(2 * math.pi * 440 * index / rate)) for index in range(round(seconds * rate))
-    )
+    samples = (round(16000 * math.sin(2 * math.pi * 440 * index / rate)) for index in range(round(seconds * rate)))
     pcm = b"".join(struct.pack("<h", sample) for sample in samples)
     return base64.b64encode(pcm).decode()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, expect
 
 from tests.browser.page_stand_in import StandIn, Talk
-from playwright.sync_api import Page, expect
 
 ANSWER = "We are open from nine to six. On Sundays we are closed."
 LONG_ANSWER = "First we look for the parcel. Then we call the driver. Then we write to you. Then we wait together."
@@ -153,7 +155,7 @@ def test_the_agent_may_ask_for_the_local_time_and_is_told_that_other_tools_do_no
 ) -> None:
     talk = start_talk(open_page(timezone_id="Europe/Madrid"))
     for name in ("get_local_time", "open_the_door"):
-        call = {"tool_name": name, "tool_call_id": name, "parameters": {}, "event_id": 1}
+        call: dict[str, Any] = {"tool_name": name, "tool_call_id": name, "parameters": {}, "event_id": 1}
         talk.send("client_tool_call", client_tool_call=call)
     time_result = talk.expect("client_tool_result")
     assert (time_result["tool_call_id"], time_result["is_error"]) == ("get_local_time", False)
@@ -226,9 +228,7 @@ def test_the_space_bar_writes_a_space_while_the_field_has_the_focus(
     expect(page.get_by_test_id("hold")).to_have_attribute("aria-pressed", "false")
 
 
-def test_mute_and_volume_govern_what_is_heard(
-    open_page: Callable[..., Page], start_talk: Callable[..., Talk]
-) -> None:
+def test_mute_and_volume_govern_what_is_heard(open_page: Callable[..., Page], start_talk: Callable[..., Talk]) -> None:
     page = open_page()
     talk = start_talk(page)
     talk.say(LONG_ANSWER, 1, seconds=30)

@@ -38,9 +38,7 @@ def test_a_refused_ticket_gives_a_readable_reason_the_id_and_another_try(
     expect(alert).to_be_hidden()
 
 
-def test_a_server_error_that_is_not_ours_is_still_explained(
-    open_page: Callable[..., Page], stand_in: StandIn
-) -> None:
+def test_a_server_error_that_is_not_ours_is_still_explained(open_page: Callable[..., Page], stand_in: StandIn) -> None:
     page = open_page()
     stand_in.ticket_answers.append((502, "<html>bad gateway</html>"))
     page.get_by_test_id("start-typing").click()

@@ -6,28 +6,26 @@
  * the views only show those two. No view asks another view anything.
  */
 
-import { decodeAudio, DEFAULT_FORMAT, encodeAudio, parseFormat } from "./audio/format.js";
-import { peakOf } from "./audio/level.js";
-import { Microphone, MicrophoneError } from "./audio/microphone.js";
-import { Speaker } from "./audio/speaker.js";
+import { decodeAudio, DEFAULT_FORMAT, parseFormat } from "./audio/format.js";
+import { VoiceInput } from "./audio/voice-input.js";
+import { VoiceOutput } from "./audio/voice-output.js";
 import { Dialogue } from "./conversation/dialogue.js";
 import { feedback, toolResult, userActivity, userMessage } from "./conversation/protocol.js";
 import { Session } from "./conversation/session.js";
-import { INITIAL_STATE, isLive, next, withVoice } from "./conversation/state.js";
+import { INITIAL_STATE, next, withVoice } from "./conversation/state.js";
 import { runTool } from "./conversation/tools.js";
 
 const VOICELESS_AFTER_MILLISECONDS = 1500; // an answer without audio by then is there to be read
-const PAUSE_MILLISECONDS = 350; // of silence after which the agent is not speaking any more
-const SETTLED_MILLISECONDS = 1200; // of silence after which nothing more is expected
 
 /**
  * @typedef {import("./view/talk-control.js").TalkMode} TalkMode
  * @typedef {import("./conversation/failure.js").Failure} Failure
+ * @typedef {import("./conversation/dialogue.js").Turn} Turn
  * @typedef {import("./i18n/translate.js").TextKey} TextKey
  * @typedef {{hears: boolean, holds: boolean, voiceless: boolean, waiting: boolean}} Manner
  * @typedef {object} ChatView
  * @property {(state: import("./conversation/state.js").State, manner: Manner) => void} showState
- * @property {(turn: import("./conversation/dialogue.js").Turn) => void} showTurn
+ * @property {(turn: Turn) => void} showTurn
  * @property {(conversation: number, id: string) => void} showConversation
  * @property {(failure: Failure) => void} showFailure
  * @property {(mode: TalkMode) => void} showTalkMode
@@ -49,23 +47,19 @@ export class Chat {
     this.state = INITIAL_STATE;
     /** @type {Manner} */
     this.manner = { hears: false, holds: false, voiceless: false, waiting: false };
-    /** @type {TalkMode} */
-    this.mode = "off";
-    this.volume = 1;
-    this.muted = false;
-    /** @type {AudioContext | undefined} */
-    this.context = undefined;
-    this.soundingKey = 0;
-    this.sounding = false;
-    this.inputFormat = parseFormat(DEFAULT_FORMAT);
+    this.heardKey = 0;
     this.outputFormat = parseFormat(DEFAULT_FORMAT);
     this.dialogue = new Dialogue({
       onTurn: (turn) => view.showTurn(turn),
       onSentence: (sentence) => view.announce(sentence),
     }, language);
+    this.output = this.#newOutput();
+    this.input = this.#newInput();
     /** @type {Session | null} */
     this.session = null;
   }
+
+  // --- What the person does ----------------------------------------------------------------------------------------
 
   /**
    * Begin; must run inside a click, which is what lets the page make sound.
@@ -77,7 +71,7 @@ export class Chat {
     this.view.advise(null);
     const session = this.#newSession();
     this.session = session;
-    await this.#prepareSound();
+    if (!await this.output.prepare()) this.view.advise("sound_unavailable");
     if (this.session !== session) return; // ended again while the audio thread loaded
     session.start();
     await this.setTalkMode(mode);
@@ -85,7 +79,6 @@ export class Chat {
 
   /** The person ends it. */
   end() {
-    this.speaker?.flush();
     this.dialogue.interrupt();
     this.dialogue.notice(this.text("ended_by_you"));
     this.#stop("ended");
@@ -96,11 +89,16 @@ export class Chat {
     this.session?.end();
   }
 
-  /** @param {string} text */
+  /**
+   * @param {string} text
+   * @returns {boolean} false if the agent has just hung up: the words stay with the person
+   */
   sendMessage(text) {
+    if (!this.session || this.afterLastWord) return false;
     this.dialogue.userTyped(text);
-    this.session?.send(userMessage(text));
+    this.session.send(userMessage(text));
     this.#happened("user_spoke");
+    return true;
   }
 
   sendActivity() {
@@ -112,30 +110,17 @@ export class Chat {
     this.session?.send(feedback(eventId, score));
   }
 
-  /** @param {number} volume 0..1 @param {boolean} muted */
-  setSound(volume, muted) {
-    Object.assign(this, { volume, muted });
-    this.speaker?.setVolume(volume);
-    this.speaker?.setMuted(muted);
-  }
-
-  /** @param {boolean} open whether the person is let through just now */
-  setGate(open) {
-    this.microphone?.setGate(open);
-  }
-
-  /** Sound may have been taken away while the page was in the background. */
-  wake() {
-    if (this.session) void this.context?.resume();
-  }
-
   /** @param {TalkMode} mode */
   async setTalkMode(mode) {
-    this.mode = mode;
-    if (mode === "off") this.#closeMicrophone();
-    else await this.#openMicrophone();
-    if (this.mode === mode || this.mode === "off") this.#showTalkMode();
+    await this.input.setMode(mode, this.output.context);
   }
+
+  /** Back in the foreground. */
+  wake() {
+    if (this.session) this.output.wake();
+  }
+
+  // --- What the server says ----------------------------------------------------------------------------------------
 
   #newSession() {
     return new Session(this.version, {
@@ -145,8 +130,6 @@ export class Chat {
       onFailed: (failure) => this.#failed(failure),
     });
   }
-
-  // --- What the server says ----------------------------------------------------------------------------------------
 
   /** @param {import("./conversation/protocol.js").ServerEvent} event */
   #receive(event) {
@@ -170,45 +153,47 @@ export class Chat {
   #connected({ conversationId, outputFormat, inputFormat }) {
     try {
       this.outputFormat = parseFormat(outputFormat || DEFAULT_FORMAT);
-      this.inputFormat = parseFormat(inputFormat || DEFAULT_FORMAT);
+      this.input.setFormat(parseFormat(inputFormat || DEFAULT_FORMAT));
     } catch (error) {
       const message = error instanceof Error ? error.message : "";
       return this.#failed({ reason: "misconfigured", message, id: conversationId, transient: false });
     }
-    if (this.dialogue.conversation > 0) {
-      const lost = this.state.phase === "reconnecting";
-      this.dialogue.notice(this.text(lost ? "new_conversation" : "started_again"));
-      if (lost) this.view.announce(this.text("new_conversation"));
-    }
+    if (this.dialogue.conversation > 0) this.#sayThatItIsNew();
     this.dialogue.beginConversation();
     this.view.showConversation(this.dialogue.conversation, conversationId);
     this.#setManner({ voiceless: false, waiting: false });
-    this.#capture();
     this.#happened("ready");
+  }
+
+  #sayThatItIsNew() {
+    const wasLost = this.state.phase === "reconnecting";
+    const words = this.text(wasLost ? "new_conversation" : "started_again");
+    this.dialogue.notice(words);
+    this.view.announce(words);
   }
 
   /** @param {{eventId: number, base64: string, alignment: import("./conversation/protocol.js").Alignment | null}} event */
   #agentVoiced({ eventId, base64, alignment }) {
-    if (!this.speaker) return;
-    const samples = decodeAudio(base64, this.outputFormat);
+    if (!this.output.isAvailable) return;
+    const samples = samplesOf(base64, this.outputFormat);
     const milliseconds = (samples.length / this.outputFormat.rate) * 1000;
     const key = this.dialogue.agentVoiced(eventId, milliseconds, alignment);
-    this.sounding = true;
     this.#setManner({ voiceless: false });
-    this.speaker.play(key, samples, this.outputFormat.rate);
+    this.output.play(key, samples, this.outputFormat.rate);
   }
 
   /** @param {number} eventId @param {string} text */
   #agentSaid(eventId, text) {
     const turn = this.dialogue.agentSaid(eventId, text);
-    if (!this.speaker || this.manner.voiceless) return this.#readAnswer(turn);
+    if (!this.output.isAvailable || this.manner.voiceless) return this.#readAnswer(turn);
     setTimeout(() => {
       if (turn.track.audioMilliseconds === 0) this.#readAnswer(turn);
     }, VOICELESS_AFTER_MILLISECONDS);
   }
 
-  /** @param {import("./conversation/dialogue.js").Turn} turn that is there to be read, not heard */
+  /** @param {Turn} turn that is there to be read, not heard */
   #readAnswer(turn) {
+    if (turn.state !== "speaking" || turn.conversation !== this.dialogue.conversation) return;
     this.#happened("agent_started");
     this.dialogue.finish(turn);
     this.#happened("agent_finished");
@@ -228,10 +213,8 @@ export class Chat {
   }
 
   #interrupted() {
-    this.speaker?.flush();
+    this.output.flush();
     this.dialogue.interrupt();
-    this.sounding = false;
-    this.view.showOutputLevel(0);
     this.#happened("interrupted");
   }
 
@@ -266,17 +249,18 @@ export class Chat {
   /** @param {string} reason */
   #endedByAgent(reason) {
     const finish = () => {
+      this.dialogue.settle();
       const words = this.text("ended_by_agent");
-      this.dialogue.notice(reason && /exceeded|limit/i.test(reason) ? `${words} (${reason})` : words);
+      this.dialogue.notice(/exceeded|limit/i.test(reason) ? `${words} (${reason})` : words);
       this.#stop("ended");
     };
-    // The goodbye is still being heard: end when it is.
-    this.afterLastWord = this.sounding ? finish : undefined;
-    if (!this.sounding) finish();
+    if (!this.output.isSounding) return finish();
+    this.afterLastWord = finish; // the goodbye is still being heard: end when it is
   }
 
   /** @param {Failure} failure */
   #failed(failure) {
+    this.dialogue.interrupt();
     this.#stop("failed");
     this.view.showFailure(failure);
   }
@@ -286,90 +270,49 @@ export class Chat {
     this.session?.end();
     this.session = null;
     this.afterLastWord = undefined;
-    this.sounding = false;
-    this.#closeMicrophone();
-    this.view.showOutputLevel(0);
+    this.input.close();
+    this.output.rest();
     this.#happened(how);
   }
 
-  // --- Sound -------------------------------------------------------------------------------------------------------
+  // --- Voices ------------------------------------------------------------------------------------------------------
 
-  async #prepareSound() {
-    this.context ??= new AudioContext({ latencyHint: "interactive" });
-    void this.context.resume();
-    if (this.speaker) return;
-    const speaker = new Speaker(this.context, {
-      onPosition: (key, milliseconds) => this.#heard(key, milliseconds),
-      onDrained: () => this.#drained(),
+  #newOutput() {
+    return new VoiceOutput({
+      onHeard: (key, milliseconds) => this.#heard(key, milliseconds),
+      onPause: () => this.#paused(),
+      onSettled: () => this.dialogue.settle(),
       onLevel: (peak) => this.view.showOutputLevel(peak),
     });
-    try {
-      await speaker.open();
-      this.speaker = speaker;
-      this.setSound(this.volume, this.muted);
-    } catch {
-      this.view.advise("sound_unavailable"); // answers are shown as text then
-    }
+  }
+
+  #newInput() {
+    return new VoiceInput({
+      onChunk: (base64) => this.session?.sendAudio(base64),
+      onLevel: (peak) => this.view.showInputLevel(peak),
+      onMode: (mode) => this.#talkModeIs(mode),
+      onProblem: (problem) => this.view.advise(problem && `microphone_${problem}`),
+    });
   }
 
   /** @param {number} key @param {number} milliseconds */
   #heard(key, milliseconds) {
-    if (!this.dialogue.heard(key, milliseconds)) return;
-    clearTimeout(this.pauseTimer);
-    clearTimeout(this.settledTimer);
+    if (!this.dialogue.heard(key, milliseconds)) return false;
     // An answer that is still heard while the next question is thought about is not the next answer.
-    if (key !== this.soundingKey || this.state.phase === "listening") this.#happened("agent_started");
-    this.soundingKey = key;
+    if (key !== this.heardKey || this.state.phase === "listening") this.#happened("agent_started");
+    this.heardKey = key;
+    return true;
   }
 
-  #drained() {
-    this.pauseTimer = setTimeout(() => {
-      this.sounding = false;
-      this.#happened("agent_finished");
-      this.afterLastWord?.();
-    }, PAUSE_MILLISECONDS);
-    this.settledTimer = setTimeout(() => this.dialogue.settle(), SETTLED_MILLISECONDS);
+  #paused() {
+    this.#happened("agent_finished");
+    this.afterLastWord?.();
   }
 
-  async #openMicrophone() {
-    if (this.microphone?.isOpen || !this.context) return;
-    const microphone = new Microphone(this.context, { onLost: () => this.#loseMicrophone() });
-    this.microphone = microphone;
-    try {
-      await microphone.open();
-      if (this.mode === "off" || !this.session) return this.#closeMicrophone();
-      this.view.advise(null);
-      this.#capture();
-    } catch (error) {
-      const problem = error instanceof MicrophoneError ? error.problem : "busy";
-      this.#closeMicrophone();
-      this.view.advise(`microphone_${problem}`);
-    }
-  }
-
-  #capture() {
-    this.microphone?.capture(this.inputFormat.rate, (samples) => {
-      this.view.showInputLevel(peakOf(samples));
-      this.session?.sendAudio(encodeAudio(samples, this.inputFormat));
-    });
-  }
-
-  #loseMicrophone() {
-    this.#closeMicrophone();
-    this.#showTalkMode();
-    this.view.advise("microphone_lost");
-  }
-
-  #closeMicrophone() {
-    this.microphone?.close();
-    this.microphone = undefined;
-    this.mode = "off";
-    this.view.showInputLevel(0);
-  }
-
-  #showTalkMode() {
-    this.view.showTalkMode(this.mode);
-    this.#setManner({ hears: this.mode !== "off", holds: this.mode === "hold" });
+  /** @param {TalkMode} mode */
+  #talkModeIs(mode) {
+    this.view.showTalkMode(mode);
+    this.#setManner({ hears: mode !== "off", holds: mode === "hold" });
   }
 
   // --- State -------------------------------------------------------------------------------------------------------
@@ -384,15 +327,26 @@ export class Chat {
 
   /** @param {Partial<Manner>} change */
   #setManner(change) {
-    this.manner = { ...this.manner, ...change };
+    const manner = { ...this.manner, ...change };
+    // Every chunk of audio says again that the agent has a voice.
+    if (JSON.stringify(manner) === JSON.stringify(this.manner)) return;
+    this.manner = manner;
     this.#show();
   }
 
   #show() {
     this.view.showState(this.state, this.manner);
   }
+}
 
-  get isLive() {
-    return isLive(this.state.phase);
+/**
+ * A broken chunk is a gap in the voice, not the end of the talk.
+ * @param {string} base64 @param {import("./audio/format.js").AudioFormat} format
+ */
+function samplesOf(base64, format) {
+  try {
+    return decodeAudio(base64, format);
+  } catch {
+    return new Float32Array(0);
   }
 }

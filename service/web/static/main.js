@@ -36,9 +36,9 @@ const composer = new Composer({
 });
 const talk = new TalkControl({
   onMode: (mode) => void chat.setTalkMode(mode),
-  onGate: (open) => chat.setGate(open),
+  onGate: (open) => chat.input.setGate(open),
 });
-const sound = new SoundControl(text, (volume, muted) => chat.setSound(volume, muted));
+const sound = new SoundControl(text, (volume, muted) => chat.output.setSound(volume, muted));
 
 /** @type {import("./chat.js").ChatView} */
 const view = {
@@ -87,9 +87,13 @@ function keepFocus() {
   (element("starters").hidden ? element("stage") : button("start-speaking")).focus({ preventScroll: true });
 }
 
-button("start-speaking").addEventListener("click", () => void chat.start("open"));
+button("start-speaking").addEventListener("click", () => {
+  void chat.start("open");
+  scrollTo(0, 0);
+});
 button("start-typing").addEventListener("click", () => {
   void chat.start("off");
+  scrollTo(0, 0);
   composer.focus();
 });
 button("end").addEventListener("click", () => chat.end());

@@ -44,10 +44,6 @@ export class Microphone {
     this.node = null;
   }
 
-  get isOpen() {
-    return this.stream !== null;
-  }
-
   /**
    * Ask for the microphone; the browser may show its own question for as long as the person likes.
    * @throws {MicrophoneError}

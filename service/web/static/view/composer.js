@@ -6,7 +6,7 @@ import { element, part } from "./elements.js";
 const ACTIVITY_EVERY_MILLISECONDS = 2000;
 
 export class Composer {
-  /** @param {{onMessage: (text: string) => void, onActivity: () => void}} events */
+  /** @param {{onMessage: (text: string) => boolean, onActivity: () => void}} events */
   constructor(events) {
     this.events = events;
     this.form = part("composer", HTMLFormElement);
@@ -41,11 +41,10 @@ export class Composer {
 
   #send() {
     const text = this.field.value.trim();
-    if (text === "" || !this.enabled) return;
+    if (text === "" || !this.enabled || !this.events.onMessage(text)) return;
     this.field.value = "";
     this.#grow();
     this.lastActivity = -Infinity;
-    this.events.onMessage(text);
   }
 
   #typing() {
