@@ -30,9 +30,9 @@ from service.errors import ConfigurationError
 from service.storage import Database, check_schema, open_database
 
 ROOT = Path(__file__).resolve().parent.parent
-VALKEY_SECONDS = 10.0
-SANDBOX_SECONDS = 60.0
-SERVICE_SECONDS = 60.0
+VALKEY_SECONDS = 30.0
+SANDBOX_SECONDS = 120.0
+SERVICE_SECONDS = 120.0
 SERVICE_STOP_SECONDS = 10.0
 MIGRATION_SECONDS = 60.0
 DATABASE_SECONDS = 5.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 PAUSE_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], object], limit: float = 10.0, what: str = "") -> None:
+def wait_until(condition: Callable[[], object], limit: float = 30.0, what: str = "") -> None:
     """Return as soon as `condition()` is true; it is asked 50 times a second.
 
     Raises:

@@ -21,8 +21,8 @@ from scripts.launcher import probes
 from scripts.launcher.waiting import wait_until
 from tests.servers import ROOT, clean_environment, descendants_of, free_port, is_alive
 
-READY_SECONDS = 60.0
-END_SECONDS = 30.0
+READY_SECONDS = 120.0
+END_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,58 @@
+"""The service as an operator meets it: under gunicorn, started, refused, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from scripts.launcher import probes
+from scripts.launcher.child import ChildFailedError
+from scripts.launcher.waiting import wait_until
+from tests.conftest import StartService
+from tests.servers import RunningService, is_alive
+
+
+def test_it_serves_its_page_and_knows_its_keys(service: RunningService) -> None:
+    assert probes.answers(f"{service.url}/")
+    request = urllib.request.Request(
+        f"{service.url}/v1/convai/conversation/get-signed-url?agent_id=agent_demo",
+        headers={"xi-api-key": service.api_key},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["signed_url"].startswith(f"{service.ws_url}/v1/convai/conversation?")
+    assert service.api_key not in service.log()
+
+
+def test_sigterm_ends_it_with_all_its_workers(start_service: StartService) -> None:
+    service = start_service(VOCERO_WORKERS="2")
+    wait_until(lambda: len(service.worker_pids()) == 2)
+    workers = service.worker_pids()
+    assert service.stop() == 0
+    wait_until(lambda: not any(is_alive(pid) for pid in workers))
+
+
+def test_a_killed_worker_is_replaced(start_service: StartService) -> None:
+    service = start_service()
+    (worker,) = service.worker_pids()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: service.worker_pids() not in ([], [worker]))
+    wait_until(lambda: probes.answers(f"{service.url}/livez"), 20)
+
+
+def test_it_refuses_to_start_on_a_database_without_its_schema(start_service: StartService, tmp_path: Path) -> None:
+    with pytest.raises(ChildFailedError, match="no schema yet; run: python -m migrations upgrade"):
+        start_service(VOCERO_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db")
+
+
+def test_a_wrong_setting_ends_it_with_one_line(start_service: StartService) -> None:
+    with pytest.raises(ChildFailedError) as caught:
+        start_service(VOCERO_IDLE_SECONDS="hunter2")
+    lines = str(caught.value).split("\n")
+    assert lines[1:] == [
+        "  | vocero: VOCERO_IDLE_SECONDS: Input should be a valid number, unable to parse string as a number."
+    ]
