@@ -17,9 +17,10 @@ from sandbox.conversation_records import ConversationRecord
 from sandbox.faults import Fault
 from sandbox.state import SandboxState
 from service.errors import RequestError, SocketError
-from service.fallback.local_agent import Dialogue, LocalAgent
+from service.fallback.local_agent import LocalAgent
 from service.fallback.local_agent_profile import AgentProfile
 from service.fallback.local_agent_speech import Pace
+from service.fallback.local_agent_thinking import Dialogue
 from service.fallback.local_voice import SpokenPiece, Voice
 from service.websocket import TEXT, WebSocketConnection
 

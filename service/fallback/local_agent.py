@@ -11,9 +11,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -28,6 +27,7 @@ from service.fallback.local_agent_notes import Notes
 from service.fallback.local_agent_pings import Pings
 from service.fallback.local_agent_profile import AgentProfile
 from service.fallback.local_agent_speech import Answer, Pace
+from service.fallback.local_agent_thinking import Dialogue, Thinker
 from service.fallback.local_agent_threads import Action, Mailbox, Timers, Worker
 from service.fallback.local_agent_tools import ToolCall
 from service.fallback.local_voice import Voice
@@ -39,13 +39,6 @@ STUCK_SECONDS = 10.0
 MAX_QUESTION_CHARACTERS = 2_000
 MAX_NUDGES = 2
 VAD_SCORE_SECONDS = 0.1
-
-
-class Dialogue(Protocol):
-    """What finds the answer to a question: `FaqDialogue`, or a language model's endpoint."""
-
-    def reply(self, question: str, *, language: str | None = None, history: tuple[str, ...] = ()) -> Reply:
-        """Answer; `history` is what the agent said before, oldest first."""
 
 
 class LocalAgent:
@@ -71,13 +64,12 @@ class LocalAgent:
         on_end: Callable[[int, str], None],
         pace: Pace | None = None,
         ping_seconds: float = 5.0,
-        initiation_seconds: float = 3.0,
+        initiation_seconds: float = 10.0,
         history: tuple[str, ...] = (),
         first_event_id: int = 1,
     ) -> None:
         self._profile = profile
         self._conversation_id = conversation_id
-        self._dialogue = dialogue
         self._ears = ears
         self._send = emit
         self._on_end = on_end
@@ -93,6 +85,10 @@ class LocalAgent:
             on_said=self._on_said, history=history,
             on_failed=lambda: self._end(1002, "The agent could not speak.", error_type="tts_cascade_error"),
         )  # fmt: skip
+        self._thinker = Thinker(
+            dialogue, worker=self._mouth_worker, post=self._post, on_reply=self._on_reply,
+            on_failed=lambda: self._end(1002, "The agent could not answer.", error_type="llm_error"),
+        )  # fmt: skip
         self._listener: Listener | None = None
         self._variables: Mapping[str, str] = {}
         self._timers = Timers()
@@ -101,7 +97,6 @@ class LocalAgent:
         self._begun = False
         self._ending: tuple[int, str] | None = None
         self._event_id = first_event_id - 1
-        self._composing: int | None = None
         self._tool_call: ToolCall | None = None
         self._farewell_id: int | None = None
         self._nudges = 0
@@ -134,7 +129,7 @@ class LocalAgent:
 
     def refuse(self, error: RequestError) -> None:
         """End the conversation because of what the client sent, such as text that is no JSON."""
-        self._post(partial(_raise, error))
+        self._post(partial(self._end, error.close_code, error.message, error_type=error.code))
 
     def close(self) -> None:
         """End everything at once, without a word; idempotent, from any thread.
@@ -203,7 +198,7 @@ class LocalAgent:
     def _begin(self, initiation: Mapping[str, Any]) -> None:
         self._begun = True
         self._timers.clear("initiation")
-        opened = read_initiation(self._profile, initiation, self._system_variables())
+        opened = read_initiation(self._profile, initiation, conversation_id=self._conversation_id)
         self._profile, self._variables = profile, variables = opened.profile, opened.variables
         if not profile.text_only:
             self._listener = self._open_listener(profile)
@@ -231,13 +226,6 @@ class LocalAgent:
             on_nothing=self._user_acted,
             on_deaf=lambda: self._say(self._next_event_id(), self._profile.words.cannot_hear),
         )
-
-    def _system_variables(self) -> dict[str, str]:
-        return {
-            "system__agent_id": self._profile.agent_id,
-            "system__conversation_id": self._conversation_id,
-            "system__time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
 
     # --- What the client sends
 
@@ -313,22 +301,9 @@ class LocalAgent:
         elif self._profile.goodbye.matches_words(question):
             self._say(event_id, self._profile.words.farewell, then_end=True)
         else:
-            self._composing = event_id
-            self._mouth_worker.submit(partial(self._compose, event_id, question, self._mouth.history))
-
-    def _compose(self, event_id: int, question: str, history: tuple[str, ...]) -> None:
-        """Find the answer, on the mouth's worker."""
-        try:
-            reply = self._dialogue.reply(question, language=self._profile.language, history=history)
-        except Exception:  # a worker: whatever the dialogue's failure is, the client is told that there is no answer
-            log.exception("the dialogue failed", conversation_id=self._conversation_id)
-            self._post(partial(self._end, 1002, "The agent could not answer.", error_type="llm_error"))
-            return
-        self._post(partial(self._on_reply, event_id, reply))
+            self._thinker.think(event_id, question, language=self._profile.language, history=self._mouth.history)
 
     def _on_reply(self, event_id: int, reply: Reply) -> None:
-        if event_id != self._composing:
-            return
         tool = next((tool for tool in self._profile.tools if reply.topic in tool.trigger.topics), None)
         if tool is not None:
             self._call_tool(ToolCall(tool, event_id))
@@ -353,7 +328,8 @@ class LocalAgent:
 
     def _give_up_answer(self) -> None:
         """Let nothing come of an answer that is looked for or waits for a tool."""
-        self._composing = self._tool_call = self._farewell_id = None
+        self._thinker.give_up()
+        self._tool_call = self._farewell_id = None
         self._timers.clear("tool")
 
     # --- The client's tools
@@ -406,7 +382,7 @@ class LocalAgent:
             self._timers.set("silence", now + self._profile.silence_end_call_seconds)
 
     def _on_turn_timeout(self) -> None:
-        if self._composing is not None or self._tool_call is not None:
+        if self._thinker.is_busy or self._tool_call is not None:
             return
         self._nudges += 1
         self._say(self._next_event_id(), self._profile.words.still_there)
@@ -430,7 +406,3 @@ class LocalAgent:
 
     def _post(self, action: Action) -> bool:
         return self._mailbox.put(action, timeout=STUCK_SECONDS)
-
-
-def _raise(error: RequestError) -> None:
-    raise error

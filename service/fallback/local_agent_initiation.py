@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from service.errors import RequestError
@@ -29,10 +30,8 @@ class Initiation:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_initiation(profile: AgentProfile, event: Mapping[str, Any], system: Mapping[str, str]) -> Initiation:
+def read_initiation(profile: AgentProfile, event: Mapping[str, Any], *, conversation_id: str) -> Initiation:
     """Apply a `conversation_initiation_client_data` event ({} for none) to an agent.
-
-    `system` are the variables that the server knows (`system__conversation_id` and so on).
 
     Raises:
         RequestError: an override that is not allowed or makes no sense (`override_error`), a dynamic variable that is
@@ -43,6 +42,11 @@ def read_initiation(profile: AgentProfile, event: Mapping[str, Any], system: Map
         effective = replace(
             effective, input_timeout_seconds=max(effective.input_timeout_seconds, TEXT_INPUT_TIMEOUT_SECONDS)
         )
+    system = {
+        "system__agent_id": profile.agent_id,
+        "system__conversation_id": conversation_id,
+        "system__time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     variables = {**_read_variables(event.get("dynamic_variables") or {}), **system}
     fill_variables(effective.first_message, variables, place="first message")
     fill_variables(effective.prompt, variables, place="prompt")

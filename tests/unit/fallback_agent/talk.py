@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from service.fallback.local_agent import Dialogue, LocalAgent
+from service.fallback.local_agent import LocalAgent
 from service.fallback.local_agent_hearing import Ears
 from service.fallback.local_agent_profile import AgentProfile, ClientTool, Trigger
 from service.fallback.local_agent_speech import Pace
+from service.fallback.local_agent_thinking import Dialogue
 from service.fallback.local_voice import Voice
 from tests.unit.fallback_agent.contract import CONTRACT, Contract
 
