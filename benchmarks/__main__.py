@@ -1,0 +1,81 @@
+"""`make bench`, which is `python -m benchmarks`: measure, print, remember."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.measurements import Run, measure
+from benchmarks.metrics import Value, collect
+from benchmarks.plot import draw_delays
+from benchmarks.report import append_history, replace_block, report
+
+HISTORY = machine.ROOT / "benchmarks" / "history.csv"
+DOCUMENT = machine.ROOT / "docs" / "performance.md"
+PICTURE = machine.ROOT / "docs" / "performance-delay.svg"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; the exit code is 1 if a goal was missed and `--check` was given."""
+    options = _parser().parse_args(arguments)
+    if not Path("/proc/self/smaps_rollup").exists():
+        print("Benchmarks need Linux: CPU and memory are read from /proc.", file=sys.stderr)
+        return 2
+    _allow_many_files()
+    gc.disable()  # no pause of ours may look like one of the service
+    when = datetime.now(UTC)
+    runs = [_measure(number, options.runs) for number in range(1, options.runs + 1)]
+    values = collect([run.values for run in runs])
+    about = {"commit": machine.commit(), **machine.description(), "command": _command(arguments)}
+    text = report(values, runs[-1].usages, about=about, runs=len(runs), when=when)
+    print(text)
+    append_history(HISTORY, values, commit=about["commit"], when=when)
+    if options.document:
+        replace_block(DOCUMENT, text)
+        draw_delays(PICTURE, _pooled(runs))
+    return _verdict(values) if options.check else 0
+
+
+def _measure(number: int, count: int) -> Run:
+    print(f"Run {number} of {count}, about a minute ...", file=sys.stderr, flush=True)
+    run = measure()
+    gc.collect()
+    return run
+
+
+def _pooled(runs: list[Run]) -> dict[tuple[str, str], list[float]]:
+    return {key: [delay for run in runs for delay in run.delays[key]] for key in runs[0].delays}
+
+
+def _verdict(values: list[Value]) -> int:
+    missed = [value.metric.name for value in values if not value.is_met]
+    if missed:
+        print(f"Missed: {', '.join(missed)}.", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _allow_many_files() -> None:
+    """Raise our limit of open files, which our children inherit: 500 conversations are 1000 sockets of a worker."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _command(arguments: list[str] | None) -> str:
+    return " ".join(["python -m benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the service adds.")
+    parser.add_argument("--runs", type=int, default=1, help="measure so many times and report the medians")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    parser.add_argument("--document", action="store_true", help="put the result into docs/performance.md")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

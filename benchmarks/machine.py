@@ -1,0 +1,44 @@
+"""On what was measured: a number without this is worth little."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("gevent", "gunicorn", "flask", "flask-sock", "websockets", "requests", "orjson")
+_GIT_SECONDS = 10
+
+
+def description() -> dict[str, str]:
+    """Machine, system and versions, each in a line."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "machine": f"{os.cpu_count()} cores, {model.group(1) if model else platform.machine()}",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "priority": f"nice {os.nice(0)}",
+    }
+
+
+def commit() -> str:
+    """The commit that was measured, with a `+` if the service's code differs from it; `unknown` without git."""
+    found = _git("rev-parse", "--short", "HEAD")
+    if found is None:
+        return "unknown"
+    return found + ("" if _git("diff", "--quiet", "HEAD", "--", "service", "setup.cfg") is not None else "+")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
