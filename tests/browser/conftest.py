@@ -27,6 +27,8 @@ PROVOKED = ("Failed to load resource", "WebSocket connection to")
 
 OpenPage = Callable[..., Page]
 
+expect.set_options(timeout=15_000)  # milliseconds; a busy machine is no reason to fail
+
 
 @pytest.fixture(scope="session")
 def browser(chromium: Path) -> Iterator[Browser]:

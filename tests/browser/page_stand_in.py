@@ -13,7 +13,6 @@ import math
 import queue
 import struct
 import threading
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -158,12 +157,6 @@ class StandIn:
     def next_talk(self) -> Talk:
         """Wait for the page to open its next socket."""
         return self._talks.get(timeout=WAIT_SECONDS)
-
-    def wait_for_tickets(self, count: int) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while self.tickets_asked < count and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
-        assert self.tickets_asked >= count
 
     def _build(self) -> Flask:
         app = Flask("page_stand_in", static_folder=str(WEB / "static"), template_folder=str(WEB / "templates"))

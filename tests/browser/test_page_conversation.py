@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.page_stand_in import StandIn, Talk
@@ -112,9 +113,20 @@ def test_a_barge_in_silences_the_voice_and_drops_what_was_late_and_lets_the_next
     talk.send("agent_response_correction", agent_response_correction_event=correction)
     expect(page.get_by_test_id("turn-agent").locator(".words")).to_have_text("First we look …")
     talk.transcribe("Stop, please.", 4)
-    talk.say("Of course.", 5)
+    talk.say("Of course.", 5, seconds=4)
     audible(page)
     expect(page.get_by_test_id("turn-agent").last).to_contain_text("Of course.")
+
+
+@pytest.mark.parametrize("rate", [8000, 24000, 48000])
+def test_a_voice_of_another_rate_is_heard_as_well(
+    open_page: Callable[..., Page], start_talk: Callable[..., Talk], rate: int
+) -> None:
+    page = open_page()
+    talk = start_talk(page, output=f"pcm_{rate}")
+    talk.voice(1, 5, rate=rate)
+    state(page, "speaking")
+    audible(page)
 
 
 def test_an_agent_that_only_writes_is_read_as_it_writes(
@@ -289,7 +301,7 @@ def test_an_agent_that_says_goodbye_is_heard_to_the_end(
 ) -> None:
     page = open_page()
     talk = start_talk(page)
-    talk.say("Goodbye and thank you.", 1)
+    talk.say("Goodbye and thank you.", 1, seconds=3)
     talk.close(1000, "end_call")
     state(page, "speaking")
     state(page, "ended")

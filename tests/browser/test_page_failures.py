@@ -141,9 +141,8 @@ def test_a_refused_microphone_is_explained_and_writing_goes_on_with_the_voice_st
     page.get_by_test_id("message").fill("Hello")
     page.get_by_test_id("message").press("Enter")
     assert talk.expect("user_message")["text"] == "Hello"
-    talk.say("Good morning to you.", 2)
+    talk.say("Good morning to you.", 2, seconds=3)
     state(page, "speaking")
-    assert float(page.get_by_test_id("chat").get_attribute("data-output-peak") or 0) >= 0
     state(page, "listening")
     assert float(page.get_by_test_id("chat").get_attribute("data-output-peak") or 0) > 0.4
     assert talk.count("user_audio_chunk") == 0

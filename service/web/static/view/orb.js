@@ -97,7 +97,13 @@ export class Orb {
     }
     this.turn += seconds * this.look.speed * FULL_TURN;
     this.#draw();
-    this.frame = requestAnimationFrame((next) => this.#step(next));
+    this.frame = this.#isAtRest() ? undefined : requestAnimationFrame((next) => this.#step(next));
+  }
+
+  /** Nothing will move before the next state: the processor may rest as well. */
+  #isAtRest() {
+    return this.target.speed === 0 && this.level < 0.001 && Math.abs(this.target.ink - this.look.ink) < 0.001
+      && Math.abs(this.look.speed) < 0.0005;
   }
 
   #draw() {
