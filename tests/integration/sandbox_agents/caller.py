@@ -11,7 +11,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.unit.fallback_agent.contract import CONTRACT, Contract
+from tests.unit.fallback_agent.contract import Contract, contract_if_there
 
 LIMIT = 10.0
 KEY = "sandbox-key"
@@ -69,12 +69,9 @@ class Caller:
 
 
 @contextmanager
-def calling(
-    url: str, *, key: str | None = None, subprotocols: list[str] | None = None, contract: bool = True
-) -> Iterator[Caller]:
+def calling(url: str, *, key: str | None = None, subprotocols: list[str] | None = None) -> Iterator[Caller]:
     """Open a socket at a full address (http is read as ws)."""
     headers = {"xi-api-key": key} if key else {}
-    checked = Contract() if contract and CONTRACT.is_file() else None
     with connect(
         url.replace("http", "ws", 1),
         additional_headers=headers,
@@ -83,7 +80,7 @@ def calling(
         close_timeout=LIMIT,
         max_queue=None,  # else its reader pauses behind frames that the test does not take, and sees no close frame
     ) as socket:
-        yield Caller(socket, checked)
+        yield Caller(socket, contract_if_there())
 
 
 def address(base: str, **query: str) -> str:

@@ -5,6 +5,7 @@ The contract is not ours to copy: it lies beside the project where there is one,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,18 @@ class Contract:
         return found
 
 
+@functools.cache
+def contract_if_there() -> Contract | None:
+    """Read the contract, once a run; None where it is not at hand."""
+    return Contract() if CONTRACT.is_file() else None
+
+
 def open_contract() -> Contract:
     """Read the contract, or skip the test where it is not at hand.
 
     It is no part that could be installed, so its absence is a skip in CI too.
     """
-    if not CONTRACT.is_file():
+    contract = contract_if_there()
+    if contract is None:
         pytest.skip("ElevenLabs' agents.asyncapi.yaml is not beside the project")
-    return Contract()
+    return contract

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import threading
 import wave
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from service.fallback.local_agent_profile import AgentProfile, ClientTool, Trigg
 from service.fallback.local_agent_speech import Pace
 from service.fallback.local_agent_thinking import Dialogue
 from service.fallback.local_voice import Voice
-from tests.unit.fallback_agent.contract import CONTRACT, Contract
+from tests.unit.fallback_agent.contract import contract_if_there
 
 LIMIT = 10.0
 INITIATION = "conversation_initiation_client_data"
@@ -62,7 +61,7 @@ class Talk:
     ) -> None:
         self._changed = threading.Condition()
         self._events: list[dict[str, Any]] = []
-        self._contract = _contract()
+        self._contract = contract_if_there()
         self._contract_errors: list[Exception] = []
         self.ending: tuple[int, str] | None = None
         self.agent = LocalAgent(
@@ -160,11 +159,6 @@ class Talk:
     def close(self) -> None:
         self.agent.close()
         self.check()
-
-
-@functools.cache
-def _contract() -> Contract | None:
-    return Contract() if CONTRACT.is_file() else None
 
 
 def event_id(event: Mapping[str, Any]) -> int:
