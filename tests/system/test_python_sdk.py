@@ -185,7 +185,7 @@ def test_the_headers_that_tell_cost_and_concurrency_come_through(client):
     [
         ({"text": ""}, None, None),
         ({"text": "x" * 10_001}, 400, "text_too_long"),
-        ({"text": TEXT, "output_format": "mp3_1_1"}, None, "invalid_output_format"),
+        ({"text": TEXT, "output_format": "mp3_1_1"}, 422, None),
         ({"text": TEXT, "voice_id": "nobody"}, 404, "voice_not_found"),
         ({"text": TEXT, "model_id": "eleven_nothing"}, None, None),
     ],
