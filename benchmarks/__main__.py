@@ -6,11 +6,12 @@ import argparse
 import gc
 import resource
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.measurements import Run, measure
+from benchmarks.measurements import LOADS, Run, measure
 from benchmarks.metrics import Value, collect
 from benchmarks.plot import draw_delays
 from benchmarks.report import append_history, replace_block, report
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     _allow_many_files()
     gc.disable()  # no pause of ours may look like one of the service
     when = datetime.now(UTC)
-    runs = [_measure(number, options.runs) for number in range(1, options.runs + 1)]
+    runs = [_measure(number, options.runs, options.loads) for number in range(1, options.runs + 1)]
     values = collect([run.values for run in runs])
     about = {"commit": machine.commit(), **machine.description(), "command": _command(arguments)}
     text = report(values, runs[-1].usages, about=about, runs=len(runs), when=when)
@@ -37,13 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     append_history(HISTORY, values, commit=about["commit"], when=when)
     if options.document:
         replace_block(DOCUMENT, text)
+    if options.document and runs[0].delays:
         draw_delays(PICTURE, _pooled(runs))
     return _verdict(values) if options.check else 0
 
 
-def _measure(number: int, count: int) -> Run:
-    print(f"Run {number} of {count}, about a minute ...", file=sys.stderr, flush=True)
-    run = measure()
+def _measure(number: int, count: int, loads: Sequence[str]) -> Run:
+    print(f"Run {number} of {count} ({', '.join(loads)}), at most some 90 s ...", file=sys.stderr, flush=True)
+    run = measure(loads)
     gc.collect()
     return run
 
@@ -72,6 +74,7 @@ def _command(arguments: list[str] | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the service adds.")
     parser.add_argument("--runs", type=int, default=1, help="measure so many times and report the medians")
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="measure only these")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument("--document", action="store_true", help="put the result into docs/performance.md")
     return parser

@@ -22,8 +22,17 @@ def description() -> dict[str, str]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
-        "priority": f"nice {os.nice(0)}",
+        "priority": _priority(),
     }
+
+
+def _priority() -> str:
+    """How the scheduler treats us and our children: a real-time policy keeps a busy machine out of the numbers."""
+    policy = os.sched_getscheduler(0)
+    if policy == os.SCHED_OTHER:
+        return f"normal, nice {os.nice(0)}"
+    names = {os.SCHED_FIFO: "SCHED_FIFO", os.SCHED_RR: "SCHED_RR"}
+    return f"{names.get(policy, policy)} {os.sched_getparam(0).sched_priority}"
 
 
 def commit() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from benchmarks.processes import Usage, UsageMeter, memory_bytes
 from benchmarks.speech_load import SpeechClient
 from benchmarks.targets import Target
 
+LOADS = ("memory", "voice", "speech", "flood")
 IDLE_CONVERSATIONS = 500
 VOICE_CONVERSATIONS = 50
 FLOOD_CONVERSATIONS = 4
@@ -52,17 +53,22 @@ class Run:
         self.values["audio_lost"] = self.values.get("audio_lost", 0) + wrong
 
 
-def measure() -> Run:
-    """One whole run, in about a minute."""
+def measure(loads: Collection[str] = LOADS) -> Run:
+    """One run of these loads; all of them take about a minute."""
     run, loop = Run(), Loop()
-    with running_parts() as parts:
-        _warm_up(loop, parts)
-        _measure_idle_memory(run, loop, parts)
-    with running_parts() as parts:
-        _warm_up(loop, parts)
-        _measure_voice(run, loop, parts)
-        _measure_speech(run, parts)
-        _measure_floods(run, loop, parts)
+    if "memory" in loads:
+        with running_parts() as parts:
+            _warm_up(loop, parts)
+            _measure_idle_memory(run, loop, parts)
+    if set(loads) - {"memory"}:
+        with running_parts() as parts:
+            _warm_up(loop, parts)
+            if "voice" in loads:
+                _measure_voice(run, loop, parts)
+            if "speech" in loads:
+                _measure_speech(run, parts)
+            if "flood" in loads:
+                _measure_floods(run, loop, parts)
     return run
 
 

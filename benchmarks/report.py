@@ -11,6 +11,10 @@ from benchmarks.metrics import Value
 from benchmarks.processes import Usage
 
 HISTORY_COLUMNS = ("date", "commit", "metric", "value")
+BUSY_MACHINE_MS = 5.0
+"""Direct delays above this at p99 are scheduling, and hide what a service adds."""
+
+_DIRECT_P99 = frozenset({"audio_up_direct_p99", "audio_down_direct_p99"})
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
@@ -20,7 +24,15 @@ def report(
     """The tables, in Markdown that is also good to read as it is."""
     facts = {"date": f"{when:%Y-%m-%d %H:%M} UTC", **about, "runs": str(runs)}
     lines = [f"- {name}: {text}" for name, text in facts.items()]
-    return "\n".join([*lines, "", *_value_table(values), "", *_usage_table(usages)]) + "\n"
+    return "\n".join([*lines, "", *_value_table(values), "", *_usage_table(usages), *_warnings(values)]) + "\n"
+
+
+def _warnings(values: Sequence[Value]) -> list[str]:
+    """What keeps these numbers from being worth much."""
+    worst = max((value.median for value in values if value.metric.name in _DIRECT_P99), default=0.0)
+    if worst < BUSY_MACHINE_MS:
+        return []
+    return ["", f"The machine was busy: without any service between, p99 was {worst:.0f} ms. Read no p99 here."]
 
 
 def _value_table(values: Sequence[Value]) -> list[str]:
