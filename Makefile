@@ -31,7 +31,7 @@ lint: ## check style, types and the layers
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.lint
 
 bench: ## measure what the service adds (ARGS=...)
-	$(BOOTSTRAP) $(ALL_EXTRAS) -m benchmarks $(ARGS)
+	$(BOOTSTRAP) bench,$(ALL_EXTRAS) -m benchmarks $(ARGS)
 
 soak: ## the soak suite comes with a later release; says so
 	@echo "There is no soak suite yet. What there is: make bench (added delay and memory), make test." >&2; exit 1
