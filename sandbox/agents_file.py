@@ -146,6 +146,7 @@ def _profile(agent_id: str, entry: _AgentEntry) -> AgentProfile:
         name=entry.name,
         languages=tuple(entry.languages),
         language=entry.languages[0],
+        follows_language=len(entry.languages) > 1,
         first_messages={str(language): text for language, text in entry.first_message.items()},
         prompt=entry.prompt,
         voice_id=entry.voice_id,

@@ -100,6 +100,13 @@ class Settings(BaseSettings):
         description="Web origins besides our own from which browsers may open a conversation, separated by commas.",
         examples=["https://shop.example.com"],
     )
+    page_languages: Names = Field(
+        frozenset(),
+        alias="VOCERO_PAGE_LANGUAGES",
+        description="Languages that the page asks the agent for when the browser prefers them, separated by commas."
+        " The agent's configuration must allow its language to be overridden.",
+        examples=["en,es"],
+    )
     ticket_seconds: int = Field(
         60,
         alias="VOCERO_TICKET_SECONDS",
@@ -188,7 +195,7 @@ class Settings(BaseSettings):
         "json", alias="VOCERO_LOG_FORMAT", description="json for machines, console for people."
     )
 
-    @field_validator("public_agents", "allowed_origins", mode="before")
+    @field_validator("public_agents", "allowed_origins", "page_languages", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -113,6 +113,7 @@ def service_settings(sandbox: servers.RunningSandbox, valkey: str, database_url:
         "ELEVENLABS_AGENT_ID": "agent_demo",
         "VOCERO_SANDBOX": "true",
         "VOCERO_PUBLIC_AGENTS": "agent_demo,agent_text",
+        "VOCERO_PAGE_LANGUAGES": "en,es",
         "VOCERO_REDIS_URL": valkey,
         "VOCERO_DATABASE_URL": database_url,
         # All tests come from one address; what the limit does is tested with a service of the test's own.

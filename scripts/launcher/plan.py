@@ -143,5 +143,6 @@ def _plan_elevenlabs(sandbox_port: int) -> int | None:
     os.environ["ELEVENLABS_BASE_URL"] = f"http://127.0.0.1:{sandbox_port}"
     os.environ.setdefault("ELEVENLABS_AGENT_ID", SANDBOX_AGENTS[0])
     os.environ.setdefault("VOCERO_PUBLIC_AGENTS", ",".join(SANDBOX_AGENTS))
+    os.environ.setdefault("VOCERO_PAGE_LANGUAGES", "en,es")
     os.environ.setdefault("VOCERO_SANDBOX", "true")
     return sandbox_port

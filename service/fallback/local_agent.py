@@ -215,17 +215,12 @@ class LocalAgent:
 
     def _open_listener(self, profile: AgentProfile) -> Listener:
         return Listener(
-            self._ears,
-            input_format=profile.input_format,
-            language=profile.language,
-            worker=self._ears_worker,
-            post=self._post,
-            on_started=self._user_takes_turn,
-            on_transcript=self._on_transcript,
+            self._ears, input_format=profile.input_format, language=profile.expected_language,
+            worker=self._ears_worker, post=self._post, on_started=self._user_takes_turn,
+            on_transcript=self._on_transcript, on_nothing=self._user_acted,
             on_question=lambda question: self._answer_question(self._event_id, question),
-            on_nothing=self._user_acted,
             on_deaf=lambda: self._say(self._next_event_id(), self._profile.words.cannot_hear),
-        )
+        )  # fmt: skip
 
     # --- What the client sends
 
@@ -295,17 +290,17 @@ class LocalAgent:
     def _answer_question(self, event_id: int, question: str) -> None:
         question = question[:MAX_QUESTION_CHARACTERS]
         self._give_up_answer()
-        tool = next((tool for tool in self._profile.tools if tool.trigger.matches_words(question)), None)
-        if tool is not None:
+        if tool := self._profile.tool_by_words(question):
             self._call_tool(ToolCall(tool, event_id))
         elif self._profile.goodbye.matches_words(question):
             self._say(event_id, self._profile.words.farewell, then_end=True)
         else:
-            self._thinker.think(event_id, question, language=self._profile.language, history=self._mouth.history)
+            language = self._profile.expected_language
+            self._thinker.think(event_id, question, language=language, history=self._mouth.history)
 
     def _on_reply(self, event_id: int, reply: Reply) -> None:
-        tool = next((tool for tool in self._profile.tools if reply.topic in tool.trigger.topics), None)
-        if tool is not None:
+        self._profile = self._profile.in_language(reply.language)
+        if tool := self._profile.tool_by_topic(reply.topic):
             self._call_tool(ToolCall(tool, event_id))
             return
         text = fill_variables(reply.text, self._variables, place="answer")
@@ -355,8 +350,8 @@ class LocalAgent:
         if is_error:
             self._say(call.event_id, self._profile.words.tool_failed)
             return
-        template = fill_variables(call.template(self._profile.language), self._variables, place="answer")
-        self._say(call.event_id, call.put_in(template, result))
+        said = fill_variables(call.template(self._profile.language), self._variables, place="answer")
+        self._say(call.event_id, call.put_in(said, result))
 
     # --- Whose turn it is
 
@@ -389,16 +384,13 @@ class LocalAgent:
 
     def _on_input_timeout(self) -> None:
         due = self._last_input + self._profile.input_timeout_seconds
-        if due > time.monotonic():
-            self._timers.set("input", due)
-            return
-        self._end(1002, "transport_receive_timeout", error_type="transport_receive_timeout")
+        if due <= time.monotonic():
+            self._end(1002, "transport_receive_timeout", error_type="transport_receive_timeout")
+        self._timers.set("input", due)
 
     def _on_ping_due(self) -> None:
         self._timers.set("ping", time.monotonic() + self._ping_seconds)
         self._emit(self._pings.next())
-
-    # --- Small things
 
     def _next_event_id(self) -> int:
         self._event_id += 1

@@ -40,6 +40,8 @@ class Ears(Protocol):
 class Listener:
     """What the agent does with the client's sound; for the agent's thread, but for the ears' own work.
 
+    `language` is what the user speaks, or None to find out.
+
     `on_started` is called when the user begins to speak, `on_transcript(text)` for each utterance that was
     understood, then `on_question(text)` once the user has stopped; `on_nothing` when nothing was understood at all,
     and `on_deaf` for each utterance when there are no ears.
@@ -50,7 +52,7 @@ class Listener:
         ears: Ears | None,
         *,
         input_format: str,
-        language: str,
+        language: str | None,
         worker: Worker,
         post: Callable[[Action], bool],
         on_started: Action,

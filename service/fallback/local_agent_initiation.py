@@ -135,7 +135,7 @@ def _language(profile: AgentProfile, value: Any) -> AgentProfile:
     if language not in profile.languages:
         spoken = ", ".join(profile.languages)
         raise _override_error(f"The agent does not speak the language '{language[:20]}' (it speaks {spoken}).")
-    return replace(profile, language=language)
+    return replace(profile, language=language, follows_language=False)
 
 
 def _voice_id(profile: AgentProfile, value: Any) -> AgentProfile:

@@ -7,7 +7,7 @@ change for one conversation makes a new profile (`service.fallback.local_agent_i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # ElevenLabs sends the first seven when nothing is configured (agents.asyncapi.yaml, `client_events`). The others have
 # no use but to be acted on, so an agent of ours sends them too unless told otherwise.
@@ -96,7 +96,8 @@ class AgentProfile:
     `first_messages` and `lines` are by language; `languages` lists those that it speaks, `language` is the one in use.
     `variant_of` finds the local voice's variant for a voice id that a client asks for, or None for an id that does
     not exist; without it any id is accepted and the agent keeps its own variant. `overrides` are the fields that a
-    client may override, by their leaf names.
+    client may override, by their leaf names. `follows_language`: the agent answers in the user's language, as long as
+    it speaks it; a client that asks for one language gets that one throughout.
     `refuse_unknown_events`: ElevenLabs ends the conversation at an event that it does not know.
     """
 
@@ -104,6 +105,7 @@ class AgentProfile:
     name: str = "Agent"
     languages: tuple[str, ...] = ("en",)
     language: str = "en"
+    follows_language: bool = False
     first_messages: Mapping[str, str] = field(default_factory=dict)
     lines: Mapping[str, Lines] = field(default_factory=lambda: LINES)
     prompt: str = ""
@@ -125,6 +127,16 @@ class AgentProfile:
     refuse_unknown_events: bool = True
 
     @property
+    def expected_language(self) -> str | None:
+        """The language that the user is known to speak; None when it is to be found out."""
+        return None if self.follows_language else self.language
+
+    def in_language(self, language: str) -> AgentProfile:
+        """The agent as it goes on after somebody spoke `language`."""
+        follows = self.follows_language and language in self.languages
+        return replace(self, language=language) if follows else self
+
+    @property
     def first_message(self) -> str:
         """What the agent says first in the language in use; empty means that it waits for the user."""
         return self.first_messages.get(self.language, "")
@@ -133,6 +145,14 @@ class AgentProfile:
     def words(self) -> Lines:
         """The agent's lines in the language in use, or in English."""
         return self.lines.get(self.language) or self.lines.get("en") or LINES["en"]
+
+    def tool_by_words(self, question: str) -> ClientTool | None:
+        """The tool that is asked for with these very words."""
+        return next((tool for tool in self.tools if tool.trigger.matches_words(question)), None)
+
+    def tool_by_topic(self, topic: str | None) -> ClientTool | None:
+        """The tool that answers questions about `topic`."""
+        return next((tool for tool in self.tools if topic in tool.trigger.topics), None)
 
     def sends(self, event_type: str) -> bool:
         """Tell whether this agent's clients get events of that type."""

@@ -51,7 +51,7 @@ class Thinker:
         """Whether a reply is awaited."""
         return self._event_id is not None
 
-    def think(self, event_id: int, question: str, *, language: str, history: tuple[str, ...]) -> None:
+    def think(self, event_id: int, question: str, *, language: str | None, history: tuple[str, ...]) -> None:
         """Find the answer to the question of turn `event_id`, and forget every earlier one."""
         self._event_id = event_id
         self._worker.submit(partial(self._ask, event_id, question, language, history))
@@ -60,7 +60,7 @@ class Thinker:
         """Want no reply any more."""
         self._event_id = None
 
-    def _ask(self, event_id: int, question: str, language: str, history: tuple[str, ...]) -> None:
+    def _ask(self, event_id: int, question: str, language: str | None, history: tuple[str, ...]) -> None:
         """Ask the dialogue, on the worker."""
         try:
             reply = self._dialogue.reply(question, language=language, history=history)

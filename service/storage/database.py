@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, ServiceUnavailableError
 
 # SQLite waits for its lock in C, where no other greenlet of the worker can run: a worker may stand still this long
 # and no longer. Readers never wait (WAL); writers are rare.
@@ -47,20 +48,36 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the database and changes nothing."""
-        with Session(self.engine, autoflush=False) as session:
+        """A session that sees one state of the database and changes nothing.
+
+        Raises:
+            ServiceUnavailableError: the database does not answer.
+        """
+        with _translated(), Session(self.engine, autoflush=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that commits at the end of the block, or rolls back when the block raises."""
-        with Session(self.writer) as session, session.begin():
+        """A session that commits at the end of the block, or rolls back when the block raises.
+
+        Raises:
+            ServiceUnavailableError: the database does not answer, or somebody else writes for too long.
+        """
+        with _translated(), Session(self.writer) as session, session.begin():
             session.connection()  # begin now: what the block reads first must still hold when it writes
             yield session
 
     def close(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (InterfaceError, OperationalError, PoolTimeoutError) as exc:
+        raise ServiceUnavailableError("The database does not answer now; try again.", retry_after=2.0) from exc
 
 
 def open_database(

@@ -22,7 +22,11 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/")
     def page() -> str:
         return render_template(
-            "chat.html", agent_id=settings.elevenlabs_agent_id, sandbox=settings.sandbox, version=__version__
+            "chat.html",
+            agent_id=settings.elevenlabs_agent_id,
+            languages=",".join(sorted(settings.page_languages)),
+            sandbox=settings.sandbox,
+            version=__version__,
         )
 
     @routes.post("/chat/tickets")

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import __version__
+from service.errors import ServiceUnavailableError
 from service.services import Services
 
 
@@ -45,6 +46,6 @@ def _database_state(services: Services) -> str:
     try:
         with services.database.reading() as session:
             session.execute(text("SELECT 1"))
-    except SQLAlchemyError as exc:
-        return type(exc).__name__
+    except (ServiceUnavailableError, SQLAlchemyError) as exc:
+        return type(exc.__cause__ or exc).__name__
     return "ok"

@@ -169,7 +169,9 @@ class StandIn:
         return app
 
     def _page(self) -> str:
-        return render_template("chat.html", agent_id="agent_demo", sandbox=self._sandbox, version="0.1.0")
+        return render_template(
+            "chat.html", agent_id="agent_demo", languages="es,fr", sandbox=self._sandbox, version="0.1.0"
+        )
 
     def _ticket(self) -> tuple[Response, int]:
         assert request.headers["Content-Type"] == "application/json"

@@ -78,6 +78,16 @@ def test_the_page_introduces_itself_in_address_and_first_frame_and_asks_for_our_
     assert talk.query["conversation_signature"] == "cvtkn_1"
 
 
+@pytest.mark.parametrize(("locale", "asked"), [("es-MX", "es"), ("fr-FR", "fr"), ("en-GB", None), ("de-DE", None)])
+def test_the_agent_is_asked_for_the_browsers_language_where_it_may_be(
+    open_page: Callable[..., Page], start_talk: Callable[..., Talk], locale: str, asked: str | None
+) -> None:
+    """An override that an agent does not allow ends the conversation, so only listed languages are asked for."""
+    first = start_talk(open_page(locale=locale)).expect("conversation_initiation_client_data")
+    override = {"agent": {"language": asked}} if asked else None
+    assert first.get("conversation_config_override") == override
+
+
 def test_a_ping_is_answered_with_its_own_id_and_unknown_events_do_no_harm(
     open_page: Callable[..., Page], start_talk: Callable[..., Talk]
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_spanish_browser_asks_and_is_answered_in_spanish(service, open_page, e
     page = open_page(service.url, recording="question-hours-es.wav", locale="es-ES")
     expect(page.locator("html")).to_have_attribute("lang", "es")
     page.get_by_test_id("start-speaking").click()
+    expect_turn(page, "agent", "tienda")
     expect_turn(page, "user", "horario")
     expect_turn(page, "agent", "lunes")
     wait_until_heard(page)

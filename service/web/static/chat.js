@@ -38,11 +38,11 @@ const VOICELESS_AFTER_MILLISECONDS = 1500; // an answer without audio by then is
 export class Chat {
   /**
    * @param {ChatView} view
-   * @param {{version: string, language: string, text: (key: TextKey) => string}} page
+   * @param {{facts: import("./conversation/protocol.js").PageFacts, language: string, text: (key: TextKey) => string}} page
    */
-  constructor(view, { version, language, text }) {
+  constructor(view, { facts, language, text }) {
     this.view = view;
-    this.version = version;
+    this.facts = facts;
     this.text = text;
     this.state = INITIAL_STATE;
     /** @type {Manner} */
@@ -123,7 +123,7 @@ export class Chat {
   // --- What the server says ----------------------------------------------------------------------------------------
 
   #newSession() {
-    return new Session(this.version, {
+    return new Session(this.facts, {
       onEvent: (event) => this.#receive(event),
       onLost: () => this.#lost(),
       onEnded: (reason) => this.#endedByAgent(reason),

@@ -3,7 +3,7 @@
 
 import { Chat } from "./chat.js";
 import { isLive } from "./conversation/state.js";
-import { chooseLanguage, translatePage, translator } from "./i18n/translate.js";
+import { chooseLanguage, preferredLanguage, translatePage, translator } from "./i18n/translate.js";
 import { announce } from "./view/announcer.js";
 import { Caption } from "./view/caption.js";
 import { copyText } from "./view/clipboard.js";
@@ -78,7 +78,11 @@ const view = {
     if (chat.state.phase === "speaking") orb.setLevel(peak);
   },
 };
-const chat = new Chat(view, { version: main.dataset.version ?? "", language, text });
+const facts = {
+  version: main.dataset.version ?? "",
+  agentLanguage: preferredLanguage(navigator.languages, (main.dataset.agentLanguages ?? "").split(",")),
+};
+const chat = new Chat(view, { facts, language, text });
 
 /** A part that disappears must not take the keyboard's place in the page with it. */
 function keepFocus() {

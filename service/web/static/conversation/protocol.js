@@ -82,11 +82,19 @@ export function readEvent(frame) {
   }
 }
 
-/** @param {string} version of the page */
-export function initiation(version) {
+/**
+ * @typedef {object} PageFacts
+ * @property {string} version of the page
+ * @property {string} agentLanguage  that the agent is asked to speak; empty leaves it as it is configured
+ */
+
+/** @param {PageFacts} page */
+export function initiation({ version, agentLanguage }) {
+  const wishes = agentLanguage ? { conversation_config_override: { agent: { language: agentLanguage } } } : {};
   return {
     type: "conversation_initiation_client_data",
     source_info: { source: "vocero_page", version },
+    ...wishes,
   };
 }
 

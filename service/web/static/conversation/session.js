@@ -23,11 +23,11 @@ const STABLE_MILLISECONDS = 10_000; // a connection that lived this long gives t
 
 export class Session {
   /**
-   * @param {string} version of the page
+   * @param {import("./protocol.js").PageFacts} page
    * @param {SessionEvents} events
    */
-  constructor(version, events) {
-    this.version = version;
+  constructor(page, events) {
+    this.page = page;
     this.events = events;
     this.tries = 0;
     this.conversationId = "";
@@ -75,7 +75,7 @@ export class Session {
   #openSocket(signedUrl) {
     this.errorMessage = "";
     this.readyAt = Infinity;
-    this.socket = new AgentSocket(signedUrl, this.version, {
+    this.socket = new AgentSocket(signedUrl, this.page, {
       onEvent: (event) => this.#receive(event),
       onClose: (code, reason) => this.#closed(code, reason),
     });

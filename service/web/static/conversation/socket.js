@@ -23,12 +23,12 @@ export const SILENT_SERVER = 4000;
 export class AgentSocket {
   /**
    * @param {string} signedUrl
-   * @param {string} version of the page
+   * @param {import("./protocol.js").PageFacts} page
    * @param {SocketEvents} events
    */
-  constructor(signedUrl, version, events) {
+  constructor(signedUrl, page, events) {
     this.signedUrl = signedUrl;
-    this.version = version;
+    this.page = page;
     this.events = events;
     this.interruptedUpTo = -Infinity;
     this.closed = false;
@@ -36,8 +36,8 @@ export class AgentSocket {
   }
 
   open() {
-    this.socket = new WebSocket(conversationUrl(this.signedUrl, this.version), ["convai"]);
-    this.socket.onopen = () => this.send(initiation(this.version));
+    this.socket = new WebSocket(conversationUrl(this.signedUrl, this.page.version), ["convai"]);
+    this.socket.onopen = () => this.send(initiation(this.page));
     this.socket.onmessage = ({ data }) => this.#receive(data);
     this.socket.onclose = ({ code, reason }) => this.#finish(code, reason);
     this.#expectMetadataWithin(METADATA_TIMEOUT_MILLISECONDS);

@@ -12,9 +12,15 @@ const LANGUAGES = { en, es };
  * @param {readonly string[]} wanted BCP 47 tags, best first
  * @returns {"en" | "es"}
  */
-export function chooseLanguage(wanted) {
-  const known = wanted.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => Object.hasOwn(LANGUAGES, tag));
-  return known === "es" ? "es" : "en";
+export const chooseLanguage = (wanted) => (preferredLanguage(wanted, Object.keys(LANGUAGES)) === "es" ? "es" : "en");
+
+/**
+ * @param {readonly string[]} wanted BCP 47 tags, best first
+ * @param {readonly string[]} known two-letter languages
+ * @returns {string} the best one that is known, or nothing
+ */
+export function preferredLanguage(wanted, known) {
+  return wanted.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => known.includes(tag)) ?? "";
 }
 
 /**
