@@ -17,6 +17,8 @@ JAVASCRIPT = ROOT / "tests" / "browser" / "javascript"
 APT_SECONDS = 600
 NPM_SECONDS = 300
 ATTEMPTS = 3
+# Many tests wait for speech at its own pace; two processes share the cores well, more would make them miss it.
+PARALLEL = ("--numprocesses", "2", "--dist", "worksteal")
 # Program on the path -> Debian's package.
 DEBIAN = {"chromium": "chromium", "npm": "npm"}
 
@@ -25,7 +27,8 @@ def main(arguments: list[str]) -> int:
     """Prepare and run; the result is pytest's exit code."""
     _debian_packages()
     _javascript_packages()
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    command = [sys.executable, "-m", "pytest", *PARALLEL, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def _debian_packages() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Playwright, sync_playwright
 
 from migrations import runner
 from scripts.launcher import probes
@@ -61,6 +62,13 @@ def postgresql() -> Iterator[str]:
 def chromium() -> Path:
     """The path of a real Chromium."""
     return require_program("chromium", "chromium-browser", "google-chrome", remedy="apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def playwright_driver() -> Iterator[Playwright]:
+    """What drives Chromium; there can be only one in a process."""
+    with sync_playwright() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from service.errors import RequestError
 
 _HEAD_BYTES = 96
 _TAIL_BYTES = 96
+_USER_AUDIO_START = b'{"user_audio_chunk":"'  # as the browser SDK writes it; others put spaces in
 _USER_AUDIO_HEAD = re.compile(rb'\s*\{\s*"user_audio_chunk"\s*:\s*"')
 _AUDIO_HEAD = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"audio"\s*,\s*)?"audio_event"\s*:\s*\{')
 _AUDIO_ID_HEAD = re.compile(rb'[^{]*\{[^{]*\{\s*"event_id"\s*:\s*(\d+)\s*,\s*"audio_base_64"')
@@ -42,7 +43,9 @@ _ERROR_CODES = frozenset({1000, 1002, 1008, 1011})  # the enumeration in ElevenL
 
 def is_user_audio(data: bytes) -> bool:
     """Whether a client's message is an audio chunk and looks whole."""
-    return _USER_AUDIO_HEAD.match(data, 0, _HEAD_BYTES) is not None and data.endswith(b'"}')
+    if not data.endswith(b'"}'):
+        return False
+    return data.startswith(_USER_AUDIO_START) or _USER_AUDIO_HEAD.match(data, 0, _HEAD_BYTES) is not None
 
 
 def audio_id_span(data: bytes) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ The key decisions:
   silence a whole gevent worker); ours gives every connection the one context instead;
 * our connections translate their own failures while connecting, because urllib3 reports a TLS handshake that hangs
   as a read timeout, and then nobody can tell whether the request has left us;
+* a request is put together by hand and given to the adapter itself: `requests.Session` spends as much CPU on what is
+  then not used (cookies, redirects, proxies, the environment) as the request takes (docs/performance.md);
 * nothing is retried and no redirect is followed here: what may be repeated is for `service.retry` to say.
 """
 
@@ -17,14 +19,15 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlencode
 
 import certifi
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from service.elevenlabs.faults import MAX_ERROR_BODY_BYTES, Phase, error_from_exception, error_from_response
@@ -117,13 +120,7 @@ class HttpTransport:
         self._base_url = base_url
         self._timeout = (connect_seconds, read_seconds)
         self._read_seconds = read_seconds
-        self._session = requests.Session()
-        self._session.trust_env = False  # proxies, .netrc and CA files of the environment; and 80 µs a request
-        self._session.headers.clear()
-        # One user's answer must leave no cookie for the next user's request.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for prefix in ("https://", "http://"):
-            self._session.mount(prefix, _SharedContextAdapter(tls_context))
+        self._adapter = _SharedContextAdapter(tls_context)
 
     def send(self, method: str, path: str, *, key: str, query: Query = (), body: bytes | None = None) -> HttpAnswer:
         """Send a request and return its answer as soon as the head is there, if it is a 200.
@@ -135,7 +132,7 @@ class HttpTransport:
         """
         request = self._prepare(method, path, key, query, body)
         try:
-            response = self._session.send(request, stream=True, timeout=self._timeout, allow_redirects=False)
+            response = self._adapter.send(request, stream=True, timeout=self._timeout)
         except _WIRE_ERRORS as exc:
             # Raised below, outside of the handler: the exception carries the request, and that the key.
             error = error_from_exception(exc, Phase.ANSWER)
@@ -153,9 +150,16 @@ class HttpTransport:
             "user-agent": "vocero",
         }
         if body is not None:
-            headers["content-type"] = "application/json"
-        pairs = list(query.items()) if isinstance(query, Mapping) else list(query)
-        return requests.Request(method, self._base_url + path, params=pairs, data=body, headers=headers).prepare()
+            headers |= {"content-type": "application/json", "content-length": str(len(body))}
+        elif method == "POST":
+            headers["content-length"] = "0"
+        pairs = urlencode(list(query.items()) if isinstance(query, Mapping) else list(query))
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self._base_url + path + (f"?{pairs}" if pairs else "")
+        request.headers = CaseInsensitiveDict(headers)
+        request.body = body
+        return request
 
     def _read_error(self, response: requests.Response, key: str) -> UpstreamError:
         body = _read_bounded(response, time.monotonic() + self._read_seconds)
@@ -164,7 +168,7 @@ class HttpTransport:
 
     def close(self) -> None:
         """End the idle connections; answers still open end their own."""
-        self._session.close()
+        self._adapter.close()
 
 
 def make_tls_context(ca_bundle: str | None = None) -> ssl.SSLContext:
@@ -209,6 +213,15 @@ class _Response(http.client.HTTPResponse):
 class _Connection(HTTPConnection):
     response_class = _Response
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the idle connection is still there and silent.
+
+        urllib3 asks with `poll`, which under gevent gives way to every other greenlet first: 13 % of the time that
+        opening a conversation took.
+        """
+        return self.sock is not None and _is_silent(self.sock)
+
     def connect(self) -> None:
         _connect(super().connect)
 
@@ -218,6 +231,20 @@ class _TlsConnection(HTTPSConnection):
 
     def connect(self) -> None:
         _connect(super().connect)
+
+
+def _is_silent(sock: socket.socket) -> bool:
+    timeout = sock.gettimeout()
+    try:
+        sock.setblocking(False)
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        sock.settimeout(timeout)
+    return False  # the peer has closed, or said what nobody asked for
 
 
 def _connect(connect: Any) -> None:

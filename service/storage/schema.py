@@ -35,8 +35,8 @@ def check_schema(database: Database) -> None:
 
 def _found_revision(database: Database) -> str | None:
     try:
-        with database.reading() as session:
-            found = session.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        with database.engine.connect() as connection:  # not `reading`: here the driver's own words decide
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     except ProgrammingError:  # PostgreSQL: no such table
         return None
     except OperationalError as exc:

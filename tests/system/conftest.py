@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright
 
 from tests.browser.conftest import FLAGS
 from tests.parts import require_module
@@ -20,12 +20,6 @@ OpenPage = Callable[..., Page]
 def ears() -> None:
     """Needed where the sandbox must understand speech."""
     require_module("faster_whisper", "local")
-
-
-@pytest.fixture(scope="session")
-def playwright_driver() -> Iterator[Playwright]:
-    with sync_playwright() as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from migrations import runner
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, ServiceUnavailableError
 from service.storage import ApiKeys, Database, check_schema, open_database
 from service.storage.models import ApiKeyRow
 
@@ -44,7 +44,7 @@ def test_a_reader_is_not_held_up_by_a_writer(sqlite: Database) -> None:
 
 
 def test_a_second_writer_gets_an_error_instead_of_stopping_the_worker(sqlite: Database) -> None:
-    with sqlite.writing(), pytest.raises(OperationalError, match="locked"):
+    with sqlite.writing(), pytest.raises(ServiceUnavailableError):
         ApiKeys(sqlite).create("second")
     ApiKeys(sqlite).create("third")
     sqlite.close()
