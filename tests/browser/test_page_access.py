@@ -114,10 +114,10 @@ def test_a_whole_conversation_is_possible_with_the_keyboard_alone(
     tab_to(page, "start-typing")
     page.keyboard.press("Enter")
     talk = stand_in.next_talk()
-    talk.hello()
     expect(page.get_by_test_id("message")).to_be_focused()
     page.keyboard.type("Good morning")
     page.keyboard.press("Enter")
+    talk.hello()  # only now is it connected: what was said before is not lost
     assert talk.expect("user_message")["text"] == "Good morning"
     talk.say("Good morning.", 2)
     expect(page.get_by_role("button", name="Good answer")).to_be_visible()

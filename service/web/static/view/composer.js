@@ -13,6 +13,7 @@ export class Composer {
     this.field = part("message", HTMLTextAreaElement);
     this.lastActivity = -Infinity;
     this.enabled = false;
+    this.sendsWhenReady = false;
   }
 
   listen() {
@@ -33,6 +34,7 @@ export class Composer {
   enable(enabled) {
     this.enabled = enabled;
     element("send").toggleAttribute("disabled", !enabled);
+    if (enabled && this.sendsWhenReady) this.#send();
   }
 
   focus() {
@@ -41,6 +43,8 @@ export class Composer {
 
   #send() {
     const text = this.field.value.trim();
+    // Who writes faster than we connect has said it all the same.
+    this.sendsWhenReady = !this.enabled && text !== "";
     if (text === "" || !this.enabled || !this.events.onMessage(text)) return;
     this.field.value = "";
     this.#grow();
@@ -49,6 +53,7 @@ export class Composer {
 
   #typing() {
     this.#grow();
+    this.sendsWhenReady = false;
     const now = performance.now();
     if (!this.enabled || now - this.lastActivity < ACTIVITY_EVERY_MILLISECONDS) return;
     this.lastActivity = now;
