@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from typing import Any
 
@@ -30,6 +31,17 @@ errorlog = "-"
 loglevel = "warning"
 
 _DRAIN_CHECK_SECONDS = 0.1
+_DESCRIPTORS_PER_CONNECTION = 2  # the client's socket and ElevenLabs'
+_OTHER_DESCRIPTORS = 256
+
+
+def on_starting(_: Any) -> None:
+    """Raise the limit of open files, which the workers inherit: the usual 1024 ends at some 500 conversations."""
+    wanted = worker_connections * _DESCRIPTORS_PER_CONNECTION + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def post_worker_init(worker: Any) -> None:

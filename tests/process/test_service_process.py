@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import urllib.request
 from pathlib import Path
@@ -56,3 +57,16 @@ def test_a_wrong_setting_ends_it_with_one_line(start_service: StartService) -> N
     assert lines[1:] == [
         "  | vocero: VOCERO_IDLE_SECONDS: Input should be a valid number, unable to parse string as a number."
     ]
+
+
+def test_a_worker_may_open_a_socket_to_elevenlabs_for_each_of_its_connections(start_service: StartService) -> None:
+    """The usual limit of 1024 open files ends at some 500 conversations, long before VOCERO_WORKER_CONNECTIONS."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        service = start_service(VOCERO_WORKER_CONNECTIONS="1000")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limits = Path(f"/proc/{service.worker_pids()[0]}/limits").read_text()
+    line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert int(line.split()[3]) >= 2000
