@@ -25,7 +25,6 @@ from service.fallback.local_voice import SpokenPiece, Voice
 from service.websocket import TEXT, WebSocketConnection
 
 RECEIVE_SECONDS = 60.0
-MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame holds 125 bytes, two of them the code
 
 
 class SandboxConversation:
@@ -145,6 +144,6 @@ def read_event(data: bytes) -> dict[str, Any] | None:
 
 
 def end_socket(connection: WebSocketConnection, state: SandboxState, code: int, reason: str) -> None:
-    """Close with a code and a reason, cut to what a close frame can hold, and count it."""
+    """Close with a code and a reason, and count it."""
     state.stats.closed(code)
-    connection.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
+    connection.close(code, reason)

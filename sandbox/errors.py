@@ -10,19 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_STATUS_OF_TYPE = {
-    "validation_error": 400,
-    "invalid_request": 400,
-    "authentication_error": 401,
-    "payment_required": 402,
-    "authorization_error": 403,
-    "not_found": 404,
-    "conflict": 409,
-    "rate_limit_error": 429,
-    "internal_error": 500,
-    "not_implemented": 501,
-    "service_unavailable": 503,
-}
+from service.elevenlabs.vocabulary import ERROR_STATUSES
+
+_STATUS_OF_TYPE = {**ERROR_STATUSES, "not_implemented": 501}  # the last is ours: a part that is not installed
 
 
 @dataclass(frozen=True)
