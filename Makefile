@@ -13,7 +13,7 @@ RUN_EXTRAS := embedded
 else
 RUN_EXTRAS := embedded,local
 endif
-ALL_EXTRAS := dev,embedded,local,test
+ALL_EXTRAS := bench,dev,embedded,local,test
 
 BOOTSTRAP = @command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 to 3.13 (sudo apt-get install python3 python3-venv)." >&2; exit 1; }; \
 	exec $(PYTHON) scripts/bootstrap.py
@@ -31,7 +31,7 @@ lint: ## check style, types and the layers
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.lint
 
 bench: ## measure what the service adds (ARGS=...)
-	$(BOOTSTRAP) bench,$(ALL_EXTRAS) -m benchmarks $(ARGS)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m benchmarks $(ARGS)
 
 soak: ## the soak suite comes with a later release; says so
 	@echo "There is no soak suite yet. What there is: make bench (added delay and memory), make test." >&2; exit 1
