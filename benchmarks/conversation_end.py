@@ -154,7 +154,7 @@ class ConversationEnd:
 
     # --- Receiving
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes | memoryview) -> None:
         frames = self._walker.feed(data)
         now = time.monotonic_ns()
         for frame in frames:

@@ -38,7 +38,7 @@ class FrameWalker:
         self._opcode = self._length = self._left = self._kept = 0
         self._mask = self._head = b""
 
-    def feed(self, data: bytes) -> list[Walked]:
+    def feed(self, data: bytes | memoryview) -> list[Walked]:
         """The frames whose last byte is in `data`."""
         frames: list[Walked] = []
         position, size = 0, len(data)
@@ -57,7 +57,7 @@ class FrameWalker:
                 frames.append(self._finish())
         return frames
 
-    def _begin(self, data: bytes, position: int) -> int:
+    def _begin(self, data: bytes | memoryview, position: int) -> int:
         """Read a header, and return where its payload begins; keep what there is of it if it is not whole."""
         already = len(self._header)
         header = self._header + data[position : position + _LONGEST_HEADER]

@@ -3,8 +3,8 @@
 The key decision: no greenlet wakes for a frame. Both sockets are non-blocking; a watcher of the loop calls back when
 one is readable, the callback reads into one buffer that all conversations of the process share (nothing switches
 between the read and the writes), cuts whole frames out, and writes them to the other side with a fresh mask where one
-is needed. It costs about a quarter of what two waiting greenlets cost (docs/performance.md). Nothing in a callback may
-block, and nothing may raise out of it.
+is needed. Two waiting greenlets cost half as much again, and twice the memory (docs/performance.md). Nothing in a
+callback may block, and nothing may raise out of it.
 
 A direction is in one of three states:
 

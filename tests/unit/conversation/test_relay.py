@@ -5,6 +5,7 @@ wsproto reads at the far ends, so that what we write is judged by somebody else.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from typing import Any
 import gevent
 import gevent.event
 import gevent.socket
+import gevent.ssl
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
@@ -68,16 +71,34 @@ class Far:
         return found
 
 
+@functools.cache
+def tls_contexts() -> tuple[gevent.ssl.SSLContext, gevent.ssl.SSLContext]:
+    authority = trustme.CA()
+    server = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("agent.test").configure_cert(server)
+    client = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client)
+    return client, server
+
+
+def encrypted_pair() -> tuple[Any, Any]:
+    """Two ends of a TLS connection, ours first."""
+    client, server = tls_contexts()
+    ours, theirs = gevent.socket.socketpair()
+    accepting = gevent.spawn(server.wrap_socket, theirs, server_side=True)
+    return client.wrap_socket(ours, server_hostname="agent.test"), accepting.get(timeout=LIMIT)
+
+
 class Bench:
     """A relay between two far ends, running in a greenlet."""
 
-    def __init__(self, *, write_deadline_seconds: float = LIMIT, idle_seconds: float = 60.0) -> None:
+    def __init__(self, *, write_deadline_seconds: float = LIMIT, idle_seconds: float = 60.0, tls: bool = False) -> None:
         ours, theirs = gevent.socket.socketpair()
         self.client = Far(theirs, masks=True)
         self._client = WebSocketConnection(
             ours, is_client=False, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
         )
-        ours, theirs = gevent.socket.socketpair()
+        ours, theirs = encrypted_pair() if tls else gevent.socket.socketpair()
         self.agent = Far(theirs, masks=False)
         self._agent = WebSocketConnection(
             ours, is_client=True, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
@@ -86,14 +107,20 @@ class Bench:
             self._client,
             self._agent,
             loop=gevent.get_hub().loop,
-            on_client_message=lambda message: self.on_client_message(message),
-            on_agent_message=lambda message: self.on_agent_message(message),
+            on_client_message=self._hear_client,
+            on_agent_message=self._hear_agent,
             idle_seconds=idle_seconds,
             ping_seconds=idle_seconds / 3,
         )
         self.on_client_message: Callable[[Message], None] = lambda message: self.relay.send_to_agent(message.data)
         self.on_agent_message: Callable[[Message], None] = lambda message: self.relay.send_to_client(message.data)
         self.running = gevent.spawn(self._run)
+
+    def _hear_client(self, message: Message) -> None:
+        self.on_client_message(message)
+
+    def _hear_agent(self, message: Message) -> None:
+        self.on_agent_message(message)
 
     def _run(self) -> VoceroError | None:
         try:
@@ -120,7 +147,7 @@ class Bench:
 def start() -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def start_(**options: float) -> Bench:
+    def start_(**options: Any) -> Bench:
         benches.append(Bench(**options))
         return benches[-1]
 
@@ -155,9 +182,9 @@ def send_in_pieces(far: Far, stream: bytes, cuts: list[int]) -> None:
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(scripts, scripts, st.lists(st.integers(0), max_size=8))
-def test_messages_of_both_sides_arrive_whole_and_in_order_however_they_were_cut(start, up, down, cuts):
-    bench = start()
+@given(scripts, scripts, st.lists(st.integers(0), max_size=8), st.booleans())
+def test_messages_of_both_sides_arrive_whole_and_in_order_however_they_were_cut(start, up, down, cuts, tls):
+    bench = start(tls=tls)
     senders = [
         gevent.spawn(send_in_pieces, bench.client, stream_of(bench.client, up), cuts),
         gevent.spawn(send_in_pieces, bench.agent, stream_of(bench.agent, down), cuts),
@@ -219,6 +246,15 @@ def test_a_reader_that_pauses_holds_its_sender_up_and_then_gets_everything(start
     assert bench.client.read_messages(200) == ["x" * 100_000] * 200
     speaker.join(timeout=LIMIT)
     assert len(sent) == 200
+
+
+@pytest.mark.parametrize("size", [100, 20_000, 250_000])
+def test_what_waits_decrypted_inside_a_tls_socket_is_not_forgotten(start, size):
+    """The loop sees nothing of bytes that OpenSSL has read already."""
+    bench = start(tls=True)
+    speaker = gevent.spawn(bench.agent.sock.sendall, bench.agent.frame(TEXT, b"x" * size) * 20)
+    assert bench.client.read_messages(20) == ["x" * size] * 20
+    speaker.join(timeout=LIMIT)
 
 
 def test_the_other_direction_goes_on_while_one_is_held(start):
