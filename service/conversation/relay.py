@@ -35,6 +35,8 @@ from service.websocket.frames import CLOSE, PING, PONG, TEXT, Frame, build_frame
 log = structlog.get_logger(__name__)
 READ, WRITE = 1, 2  # libev's names for what a watcher waits for
 READ_BYTES = 65_536
+"""More than a TLS record holds (16 kB): so no bytes can stay behind inside OpenSSL, where the loop does not see them."""
+
 FRAMES_AT_ONCE = 64
 """Messages of one side that are handled before the others of the process get their turn."""
 
@@ -143,7 +145,6 @@ class Side:
         self._connection = connection
         lent = connection.lend()
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
-        self._pending = getattr(lent.sock, "pending", None)  # bytes inside a TLS socket are invisible to the loop
         self._loop = loop
         self._on_message = on_message
         self._on_end = on_end
@@ -246,8 +247,6 @@ class Side:
         if not self._reading and not self._over:
             self._reading = True
             self._readable.start(self._on_readable)
-        if self._pending is not None and self._pending():
-            self._loop.run_callback(self._on_readable)
 
     def _pause(self) -> None:
         if self._reading:
