@@ -23,19 +23,17 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import structlog
-
-from service.errors import ConnectionClosedError, VoceroError, WriteDeadlineError
+from service.errors import ConnectionClosedError, WriteDeadlineError
 from service.websocket import Message, WebSocketConnection
 from service.websocket.frames import CLOSE, PING, PONG, TEXT, Frame, build_frame, read_close_payload
 
-log = structlog.get_logger(__name__)
 READ, WRITE = 1, 2  # libev's names for what a watcher waits for
 READ_BYTES = 65_536
-"""More than a TLS record holds (16 kB): so no bytes can stay behind inside OpenSSL, where the loop does not see them."""
+"""More than a TLS record holds (16 kB), so no bytes stay behind inside OpenSSL, where the loop does not see them."""
 
 FRAMES_AT_ONCE = 64
 """Messages of one side that are handled before the others of the process get their turn."""
@@ -85,20 +83,25 @@ class Outlet:
         loop: Loop,
         deadline_seconds: float,
         on_drained: Callable[[], None],
-        on_failed: Callable[[VoceroError], None],
+        on_failed: Callable[[Exception], None],
     ) -> None:
-        self._sock = sock
         self._send = sock.send
         self._writable = loop.io(sock.fileno(), WRITE)
         self._deadline = loop.timer(deadline_seconds)
         self._on_drained = on_drained
         self._on_failed = on_failed
-        self.unsent = b""
+        self._waiting: deque[memoryview] = deque()
+        self.holds_back = False
+
+    @property
+    def unsent(self) -> bytes:
+        """What is held back: it begins with the rest of a frame, perhaps."""
+        return b"".join(self._waiting)
 
     def write(self, data: bytes) -> None:
-        """Send `data`, after what still waits."""
-        if self.unsent:
-            self.unsent += data
+        """Send `data`, after what is held back."""
+        if self.holds_back:
+            self._waiting.append(memoryview(data))
             return
         try:
             sent = self._send(data)
@@ -108,22 +111,28 @@ class Outlet:
             self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
             return
         if sent < len(data):
-            self.unsent = data[sent:]
+            self.holds_back = True
+            self._waiting.append(memoryview(data)[sent:])
             self._writable.start(self._write_more)
             self._deadline.start(self._on_failed, WriteDeadlineError(1013, "the peer does not read"))
 
     def _write_more(self) -> None:
         try:
-            self.unsent = self.unsent[self._send(self.unsent) :]
+            while self._waiting:
+                rest = self._waiting[0][self._send(self._waiting[0]) :]
+                if rest:
+                    self._waiting[0] = rest
+                    return
+                self._waiting.popleft()
         except _WOULD_BLOCK:
             return
         except OSError:
             self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
             return
-        if not self.unsent:
-            self._writable.stop()
-            self._deadline.stop()
-            self._on_drained()
+        self.holds_back = False
+        self._writable.stop()
+        self._deadline.stop()
+        self._on_drained()
 
     def close(self) -> None:
         """Watch no more; what is unsent stays in `unsent`."""
@@ -140,7 +149,7 @@ class Side:
         *,
         loop: Loop,
         on_message: Callable[[Message], None],
-        on_end: Callable[[Side, VoceroError], None],
+        on_end: Callable[[Side, Exception], None],
     ) -> None:
         self._connection = connection
         lent = connection.lend()
@@ -151,6 +160,7 @@ class Side:
         self._readable = loop.io(lent.sock.fileno(), READ)
         self._reading = False
         self._over = False
+        self._does_not_read = False
         self._peer_close: ConnectionClosedError | None = None
         self.last_received = connection.last_received
         self.outlet = Outlet(
@@ -182,7 +192,7 @@ class Side:
         silent = now - self.last_received
         if silent > dead_after:
             self._fail(ConnectionClosedError(1006, "nothing came from the peer"))
-        elif silent >= ping_after and not self.outlet.unsent:
+        elif silent >= ping_after and not self.outlet.holds_back:
             self.outlet.write(build_frame(PING, b"", mask=self._masks))
 
     def halt(self) -> None:
@@ -198,6 +208,8 @@ class Side:
         self._connection.take_back(
             unsent=self.outlet.unsent, last_received=self.last_received, peer_close=self._peer_close
         )
+        if self._does_not_read:  # waiting once more, for it to take our goodbye, would be in vain
+            self._connection.abort()
 
     # --- Called back by the loop
 
@@ -222,7 +234,7 @@ class Side:
         """Hand up what is whole; go on reading, or come back later, or wait until the sink takes more."""
         try:
             for _ in range(FRAMES_AT_ONCE):
-                if self._over or self._sink.unsent:
+                if self._over or self._sink.holds_back:
                     self._pause()
                     return
                 found = self._reader.next()
@@ -233,11 +245,8 @@ class Side:
                     self._on_message(found)
                 else:
                     self._handle_control(found)
-        except VoceroError as exc:
+        except Exception as exc:  # noqa: BLE001 (a callback's edge: the loop would print it and the talk would hang)
             self._fail(exc)
-        except Exception:  # the edge of a callback: the loop would print it, and the conversation would hang
-            log.exception("relay failed")
-            self._fail(VoceroError("internal error"))
         else:
             # There may be more: the others first.
             self._pause()
@@ -255,7 +264,7 @@ class Side:
 
     def _handle_control(self, frame: Frame) -> None:
         # While something is held back, a ping goes unanswered: pongs must not pile up, and the peer reads none anyway.
-        if frame.opcode == PING and not self.outlet.unsent:
+        if frame.opcode == PING and not self.outlet.holds_back:
             self.outlet.write(build_frame(PONG, frame.payload, mask=self._masks))
         elif frame.opcode == CLOSE:
             code, reason = read_close_payload(frame.payload)
@@ -265,11 +274,12 @@ class Side:
         if self._source is not None and not self._over:
             self._loop.run_callback(self._source._take_messages)
 
-    def _fail(self, error: VoceroError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._over:
             return
         if isinstance(error, ConnectionClosedError):
             self._peer_close = error
+        self._does_not_read = isinstance(error, WriteDeadlineError)
         self._on_end(self, error)
 
 
@@ -302,7 +312,7 @@ class Relay:
         self._ping_seconds = ping_seconds
         self._clock = loop.timer(ping_seconds, ping_seconds)
         self._over = threading.Event()
-        self._error: VoceroError | None = None
+        self._error: Exception | None = None
         self.ended_by_client = False
 
     def run(self) -> None:
@@ -310,6 +320,7 @@ class Relay:
 
         Raises:
             VoceroError: why it ended; `ended_by_client` tells which side that was. Nothing after `stop`.
+            Exception: whatever a message's callback raised that nobody foresaw.
         """
         self._clock.start(self._check)
         self._agent.start()
@@ -332,7 +343,7 @@ class Relay:
         for side in (self._client, self._agent):
             side.check(now, ping_after=self._ping_seconds, dead_after=self._idle_seconds)
 
-    def _end(self, side: Side, error: VoceroError) -> None:
+    def _end(self, side: Side, error: Exception) -> None:
         if self._error is None:
             self._error = error
             self.ended_by_client = side is self._client
