@@ -55,8 +55,8 @@ class Loop:
 class Channel:
     """A connected socket in a loop, which it owns.
 
-    `on_data` gets what arrives, in a view that is valid until it returns; `on_end` is called once when the peer ends the connection; `on_drained`, if set,
-    whenever everything written has left, so that a sender can write more.
+    `on_data` gets what arrives, in a view that is valid until it returns; `on_end` is called once when the peer ends
+    the connection; `on_drained`, if set, whenever everything written has left, so that a sender can write more.
     """
 
     __slots__ = ("_backlog", "_loop", "_on_data", "_on_end", "_sock", "on_drained")

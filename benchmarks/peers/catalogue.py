@@ -6,13 +6,13 @@ of them checks a ticket, counts messages, bounds one or knows what was said. Eac
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import find_server
 from benchmarks.peers import configurations
 from benchmarks.targets import Target
 from scripts.launcher import probes
@@ -21,8 +21,6 @@ from tests.servers import READY_SECONDS, ROOT, children_of, clean_environment, f
 
 CONNECTIONS = 8192
 """Room for sockets in each relay, far above what any load opens."""
-
-_SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin"  # where Debian has its servers, and what a user's PATH often lacks
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Peer:
 
 
 def _nginx(folder: Path, port: int, upstream_port: int) -> list[str] | None:
-    program = _find("nginx")
+    program = find_server("nginx")
     if program is None:
         return None
     path = folder / "nginx.conf"
@@ -46,7 +44,7 @@ def _nginx(folder: Path, port: int, upstream_port: int) -> list[str] | None:
 
 
 def _haproxy(folder: Path, port: int, upstream_port: int) -> list[str] | None:
-    program = _find("haproxy")
+    program = find_server("haproxy")
     if program is None:
         return None
     path = folder / "haproxy.cfg"
@@ -108,7 +106,3 @@ def _start(peer: Peer, command: list[str], folder: Path, port: int, stack: ExitS
         lambda: probes.accepts(("127.0.0.1", port)) and (not peer.forks or bool(children_of(child.pid))), READY_SECONDS
     )
     return child
-
-
-def _find(program: str) -> str | None:
-    return shutil.which(program) or shutil.which(program, path=_SYSTEM_FOLDERS)

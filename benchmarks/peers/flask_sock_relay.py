@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import simple_websocket
+import simple_websocket  # type: ignore[import-untyped]  # it ships none
 from flask import Flask
 from flask_sock import Sock
 

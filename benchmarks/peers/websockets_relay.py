@@ -1,4 +1,4 @@
-"""A relay as one writes it with `websockets` and asyncio: `python -m benchmarks.peers.websockets_relay --port N ...`."""
+"""A relay as one writes it with `websockets` and asyncio: `python -m benchmarks.peers.websockets_relay --help`."""
 
 from __future__ import annotations
 
