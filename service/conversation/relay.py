@@ -65,9 +65,6 @@ class Loop(Protocol):
     def timer(self, after: float, repeat: float = 0.0, /) -> Watcher:
         """A watcher of the clock: after so many seconds, then every `repeat`."""
 
-    def run_callback(self, callback: Callable[..., None], /, *args: Any) -> object:
-        """Call once, after everything that is ready now."""
-
 
 class Outlet:
     """What goes out to one peer: at once if the kernel takes it, else as it can.
@@ -154,10 +151,12 @@ class Side:
         self._connection = connection
         lent = connection.lend()
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
-        self._loop = loop
         self._on_message = on_message
         self._on_end = on_end
         self._readable = loop.io(lent.sock.fileno(), READ)
+        # A timer of no time comes with the loop's next round, behind whatever sockets are ready by then; callbacks that
+        # are queued in gevent's loop run for 5 ms before it looks at a socket again.
+        self._next_round = loop.timer(0.0)
         self._reading = False
         self._over = False
         self._does_not_read = False
@@ -179,8 +178,8 @@ class Side:
         other._source = self
 
     def start(self) -> None:
-        """Read; what the handshake read too far comes first."""
-        self._loop.run_callback(self._take_messages)
+        """Go on: first with what was read already, then with what the socket has."""
+        self._next_round.start(self._take_messages)
 
     def send(self, data: bytes) -> None:
         """Send one text message."""
@@ -199,11 +198,13 @@ class Side:
         """Read and send no more."""
         self._over = True
         self._pause()
+        self._next_round.stop()
 
     def give_back(self) -> None:
         """Give the socket back to its connection."""
         self.halt()
         self._readable.close()
+        self._next_round.close()
         self.outlet.close()
         self._connection.take_back(
             unsent=self.outlet.unsent, last_received=self.last_received, peer_close=self._peer_close
@@ -250,7 +251,7 @@ class Side:
         else:
             # There may be more: the others first.
             self._pause()
-            self._loop.run_callback(self._take_messages)
+            self._next_round.start(self._take_messages)
 
     def _read_on(self) -> None:
         if not self._reading and not self._over:
@@ -272,7 +273,7 @@ class Side:
 
     def _on_drained(self) -> None:
         if self._source is not None and not self._over:
-            self._loop.run_callback(self._source._take_messages)
+            self._source.start()
 
     def _fail(self, error: Exception) -> None:
         if self._over:

@@ -39,20 +39,18 @@ class MessageReader:
         self._parser.feed(data)
 
     def next(self) -> Message | Frame | None:
-        """The next whole message, or the next control frame (they come between fragments), or None: feed more.
+        """What the next frame makes: a whole message, or the frame itself if it is a control frame (they come between
+        fragments) or a fragment that ends no message, or None: feed more.
 
-        A fragment that ends no message is taken silently: an empty fragment too, so a caller that wants to give
-        others their turn counts its calls, and each call looks at one frame at least.
+        One frame a call, so that a caller can count: a peer may send ten thousand empty fragments in one piece.
 
         Raises:
             FrameError: the peer broke the protocol (1002, 1007) or the bound (1009).
         """
-        while (frame := self._parser.next_frame()) is not None:
-            if frame.opcode >= CLOSE:
-                return frame
-            if (message := self._assemble(frame)) is not None:
-                return message
-        return None
+        frame = self._parser.next_frame()
+        if frame is None or frame.opcode >= CLOSE:
+            return frame
+        return self._assemble(frame) or frame
 
     def _assemble(self, frame: Frame) -> Message | None:
         if (frame.opcode == CONTINUATION) is not bool(self._opcode):
