@@ -318,13 +318,14 @@ def test_an_unforeseen_error_ends_the_relay_instead_of_leaving_it_hanging(start)
 
 def test_a_sender_of_tiny_frames_gives_the_others_their_turn(start):
     """65,536 bytes may be 10,000 frames; whoever speaks meanwhile waits for a few dozen of them at most."""
-    bench, bystander = start(), start()
+    before, bench, after = start(), start(), start()  # the loop may call back in any order
     handled: list[int] = []
     waited: list[int] = []
     bench.on_client_message = lambda _: handled.append(1)
-    bystander.on_client_message = lambda _: waited.append(len(handled))
     bench.client.sock.sendall(bench.client.frame(TEXT, b"") * 20_000)  # all of it is there before the relay looks
-    bystander.client.sock.sendall(bystander.client.frame(TEXT, b"hello"))
-    while not waited:
+    for bystander in (before, after):
+        bystander.on_client_message = lambda _: waited.append(len(handled))
+        bystander.client.sock.sendall(bystander.client.frame(TEXT, b"hello"))
+    while len(waited) < 2:
         gevent.sleep(0)
-    assert waited[0] <= 640
+    assert max(waited) <= 640
