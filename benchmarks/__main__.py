@@ -6,13 +6,14 @@ import argparse
 import gc
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.measurements import LOADS, Run, measure
-from benchmarks.metrics import Value, collect
+from benchmarks.metrics import collect
+from benchmarks.peers import comparison, contest
 from benchmarks.plot import draw_delays
 from benchmarks.report import append_history, replace_block, report
 
@@ -29,18 +30,37 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     _allow_many_files()
     gc.disable()  # no pause of ours may look like one of the service
+    about = {"commit": machine.commit(), **machine.description(), "command": _command(arguments)}
+    return _compare(options, about) if options.peers else _measure_service(options, about)
+
+
+def _measure_service(options: argparse.Namespace, about: Mapping[str, str]) -> int:
+    """The service beside nothing at all."""
     when = datetime.now(UTC)
     runs = [_measure(number, options.runs, options.loads) for number in range(1, options.runs + 1)]
     values = collect([run.values for run in runs])
-    about = {"commit": machine.commit(), **machine.description(), "command": _command(arguments)}
     text = report(values, runs[-1].usages, about=about, runs=len(runs), when=when)
     print(text)
-    append_history(HISTORY, values, commit=about["commit"], when=when)
+    medians = {value.metric.name: value.median for value in values}
+    append_history(HISTORY, medians, commit=about["commit"], when=when)
     if options.document:
-        replace_block(DOCUMENT, text)
+        replace_block(DOCUMENT, "bench", text)
     if options.document and runs[0].delays:
         draw_delays(PICTURE, _pooled(runs))
-    return _verdict(values) if options.check else 0
+    return _verdict([value.metric.name for value in values if not value.is_met], options)
+
+
+def _compare(options: argparse.Namespace, about: Mapping[str, str]) -> int:
+    """The service beside other relays."""
+    when = datetime.now(UTC)
+    rounds = options.runs * contest.ROUNDS
+    held = contest.hold(rounds)
+    text = comparison.report(held, about={**about, **machine.servers()}, rounds=rounds, when=when)
+    print(text)
+    append_history(HISTORY, comparison.history(held), commit=about["commit"], when=when)
+    if options.document:
+        replace_block(DOCUMENT, "peers", text)
+    return _verdict(comparison.missed(held), options)
 
 
 def _measure(number: int, count: int, loads: Sequence[str]) -> Run:
@@ -54,11 +74,12 @@ def _pooled(runs: list[Run]) -> dict[tuple[str, str], list[float]]:
     return {key: [delay for run in runs for delay in run.delays[key]] for key in runs[0].delays}
 
 
-def _verdict(values: list[Value]) -> int:
-    missed = [value.metric.name for value in values if not value.is_met]
-    if missed:
+def _verdict(missed: Sequence[str], options: argparse.Namespace) -> int:
+    """The exit code."""
+    if missed and options.check:
         print(f"Missed: {', '.join(missed)}.", file=sys.stderr)
-    return 1 if missed else 0
+        return 1
+    return 0
 
 
 def _allow_many_files() -> None:
@@ -75,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the service adds.")
     parser.add_argument("--runs", type=int, default=1, help="measure so many times and report the medians")
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="measure only these")
+    parser.add_argument("--peers", action="store_true", help="compare with nginx and other relays, some four minutes")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument("--document", action="store_true", help="put the result into docs/performance.md")
     return parser

@@ -12,6 +12,7 @@ is in the tally.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -154,14 +155,18 @@ class ConversationEnd:
 
     # --- Receiving
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes | memoryview) -> None:
         frames = self._walker.feed(data)
         now = time.monotonic_ns()
-        for frame in frames:
-            if frame.opcode == TEXT and self._hears.is_audio(frame.head):
-                self._note_audio(frame.head, now)
-            else:
-                self._handle_other(frame)
+        try:
+            for frame in frames:
+                if frame.opcode == TEXT and self._hears.is_audio(frame.head):
+                    self._note_audio(frame.head, now)
+                else:
+                    self._handle_other(frame)
+        except (ValueError, TypeError, LookupError, struct.error):  # a relay has mixed up the bytes: that is its end
+            self._channel.close()
+            self._on_end()
 
     def _note_audio(self, head: bytes, now: int) -> None:
         self.tally.received += 1

@@ -88,7 +88,7 @@ class _HttpConnection:
         self._data = b""
         self._channel = Channel(loop, sock, on_data=self._read, on_end=lambda: None)
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: memoryview) -> None:
         self._data += data
         found = read_head(self._data)
         if found is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("gevent", "gunicorn", "flask", "flask-sock", "websockets", "requests", "orjson")
-_GIT_SECONDS = 10
+_COMMAND_SECONDS = 10
 
 
 def description() -> dict[str, str]:
@@ -24,6 +25,27 @@ def description() -> dict[str, str]:
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
         "priority": _priority(),
     }
+
+
+def servers() -> dict[str, str]:
+    """The versions of the servers that are compared with, as far as they are installed."""
+    found = {"nginx": _version_of("nginx", "-v"), "haproxy": _version_of("haproxy", "-v")}
+    packages = [f"simple-websocket {version('simple-websocket')}"]
+    return {"servers": ", ".join([f"{name} {text}" for name, text in found.items() if text] + packages)}
+
+
+def _version_of(server: str, option: str) -> str | None:
+    program = find_server(server)
+    if program is None:
+        return None
+    done = subprocess.run([program, option], capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False)
+    number = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return number.group() if number else None
+
+
+def find_server(name: str) -> str | None:
+    """The path of a server's program; Debian has them where a user's PATH often does not look."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
 
 
 def _priority() -> str:
@@ -46,7 +68,7 @@ def commit() -> str:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

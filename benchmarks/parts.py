@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.peers.catalogue import CONNECTIONS, running_peers
 from benchmarks.targets import AGENT_ID, Target
 from migrations import runner
 from scripts.launcher import probes, valkey
@@ -22,15 +23,16 @@ from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port, sta
 
 @dataclass(frozen=True)
 class Parts:
-    """What runs. `direct` and `service` lead to the same fake upstream."""
+    """What runs. `direct`, `service` and the `peers`, if there are any, lead to the same fake upstream."""
 
     direct: Target
     service: Target
     upstream_pid: int
+    peers: tuple[Target, ...] = ()
 
 
 @contextmanager
-def running_parts() -> Iterator[Parts]:
+def running_parts(*, with_peers: bool = False) -> Iterator[Parts]:
     """Everything, fresh: memory that one measurement has freed must not be there for the next one to use."""
     with tempfile.TemporaryDirectory(prefix="vocero-bench-") as name, ExitStack() as stack:
         folder = Path(name)
@@ -54,13 +56,18 @@ def running_parts() -> Iterator[Parts]:
                 "VOCERO_LOG_LEVEL": "info",
                 # Counted as always, but no flood reaches it.
                 "VOCERO_CLIENT_MESSAGES_PER_SECOND": "10000000",
+                "VOCERO_WORKER_CONNECTIONS": str(CONNECTIONS),
             },
         )
         stack.callback(service.stop)
+        peers: tuple[Target, ...] = ()
+        if with_peers:
+            peers = stack.enter_context(running_peers(folder, upstream_port, api_key=api_key))
         yield Parts(
             direct=Target("direct", upstream_port, api_key),
             service=Target("service", service.port, api_key, tuple(service.worker_pids())),
             upstream_pid=upstream.pid,
+            peers=peers,
         )
 
 

@@ -15,7 +15,6 @@ BUSY_MACHINE_MS = 5.0
 """Direct delays above this at p99 are scheduling, and hide what a service adds."""
 
 _DIRECT_P99 = frozenset({"audio_up_direct_p99", "audio_down_direct_p99"})
-_BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def report(
@@ -24,7 +23,7 @@ def report(
     """The tables, in Markdown that is also good to read as it is."""
     facts = {"date": f"{when:%Y-%m-%d %H:%M} UTC", **about, "runs": str(runs)}
     lines = [f"- {name}: {text}" for name, text in facts.items()]
-    return "\n".join([*lines, "", *_value_table(values), "", *_usage_table(usages), *_warnings(values)]) + "\n"
+    return "\n".join([*lines, "", *_value_table(values), "", *usage_table(usages), *_warnings(values)]) + "\n"
 
 
 def _warnings(values: Sequence[Value]) -> list[str]:
@@ -40,20 +39,22 @@ def _value_table(values: Sequence[Value]) -> list[str]:
     for value in values:
         goal = "" if value.metric.goal is None else f"< {value.metric.goal:g}" if value.metric.goal else "0"
         verdict = "" if not goal else "met" if value.is_met else "MISSED"
-        spread = f"{_number(min(value.values))} to {_number(max(value.values))}" if len(value.values) > 1 else ""
-        rows.append((value.metric.meaning, _number(value.median), spread, value.metric.unit, goal, verdict))
-    return _table(rows)
+        spread = f"{number(min(value.values))} to {number(max(value.values))}" if len(value.values) > 1 else ""
+        rows.append((value.metric.meaning, number(value.median), spread, value.metric.unit, goal, verdict))
+    return table(rows)
 
 
-def _usage_table(usages: Mapping[str, Usage]) -> list[str]:
-    rows = [["CPU seconds while (last run)", "lasting s", "load generator", "fake upstream", "service", "others"]]
+def usage_table(usages: Mapping[str, Usage], *, worker: str = "service") -> list[str]:
+    """What load generator, upstream, `worker` and all else used; a load generator must not be what is measured."""
+    rows = [["CPU seconds while (last run)", "lasting s", "load generator", "fake upstream", worker, "others"]]
     for load, usage in usages.items():
         used = (usage.seconds, usage.client, usage.upstream, usage.worker, usage.others)
         rows.append([load, *(f"{seconds:.2f}" for seconds in used)])
-    return _table(rows)
+    return table(rows)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """`rows`, the first of them the head, as a Markdown table."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -62,29 +63,31 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], rule, *lines[1:]]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """`value` with as many digits as mean something."""
     return f"{value:.0f}" if abs(value) >= 1000 or value == 0 else f"{value:.3g}"
 
 
-def append_history(path: Path, values: Sequence[Value], *, commit: str, when: datetime) -> None:
-    """Add a line for each metric's median."""
+def append_history(path: Path, values: Mapping[str, float], *, commit: str, when: datetime) -> None:
+    """Add a line for each metric."""
     is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if is_new:
             writer.writerow(HISTORY_COLUMNS)
-        for value in values:
-            writer.writerow((when.isoformat(timespec="seconds"), commit, value.metric.name, f"{value.median:.4g}"))
+        for name, value in values.items():
+            writer.writerow((when.isoformat(timespec="seconds"), commit, name, f"{value:.4g}"))
 
 
-def replace_block(path: Path, text: str) -> None:
-    """Put `text` between the marks in the document at `path`.
+def replace_block(path: Path, block: str, text: str) -> None:
+    """Put `text` between the marks of `block` in the document at `path`.
 
     Raises:
         ValueError: the marks are not there.
     """
-    before, begin, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    begins, ends = f"<!-- {block}: begin -->", f"<!-- {block}: end -->"
+    before, begin, rest = path.read_text().partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise ValueError(f"{path} has no {_BEGIN} and {_END}")
-    path.write_text(f"{before}{_BEGIN}\n{text}{_END}{after}")
+        raise ValueError(f"{path} has no {begins} and {ends}")
+    path.write_text(f"{before}{begins}\n{text}{ends}{after}")

@@ -16,6 +16,7 @@ from service.config import Settings
 from service.conversation.admission import Admission
 from service.conversation.conversation import Limits
 from service.conversation.registry import ConversationRegistry
+from service.conversation.relay import Loop
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import ConfigurationError
@@ -38,6 +39,7 @@ class Services:
     elevenlabs: ElevenLabsService
     conversations: ConversationRegistry
     limits: Limits
+    loop: Loop
 
     def start(self) -> None:
         """Open what is kept open.
@@ -55,8 +57,8 @@ class Services:
         self.database.close()
 
 
-def build_services(settings: Settings) -> Services:
-    """Everything, put together for `settings`.
+def build_services(settings: Settings, *, loop: Loop) -> Services:
+    """Everything, put together for `settings`; conversations are carried by `loop`, the event loop of this process.
 
     Raises:
         ConfigurationError: no ElevenLabs key.
@@ -95,6 +97,7 @@ def build_services(settings: Settings) -> Services:
             write_deadline_seconds=settings.write_deadline_seconds,
         ),
         conversations=ConversationRegistry(capacity=int(settings.worker_connections * ADMITTED_SHARE)),
+        loop=loop,
         limits=Limits(
             first_frame_seconds=settings.first_frame_seconds,
             idle_seconds=settings.idle_seconds,

@@ -1,6 +1,6 @@
 """The door for gunicorn: patch, then import, then build."""
 
-from gevent import monkey
+from gevent import get_hub, monkey
 
 monkey.patch_all()
 
@@ -11,6 +11,6 @@ from service.services import build_services  # noqa: E402
 
 settings = load_settings()
 configure_logging(settings.log_level, settings.log_format)
-services = build_services(settings)
+services = build_services(settings, loop=get_hub().loop)
 services.start()
 app = create_app(services)

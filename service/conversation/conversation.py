@@ -1,9 +1,8 @@
 """One conversation from first to last word: a client's socket, an agent's socket, and what goes between them.
 
-The key decision: two threads (greenlets in a worker), one for each direction, each of which reads one message, has
-it checked by the stream of that direction, and writes it to the other side before it reads the next. So a side that
-does not read slows the other through TCP, and a conversation holds one message at most. Whichever side ends first
-gives the conversation its `Ending`; the other is told, and both are closed when `run` returns.
+The key decision: a thread (a greenlet in a worker) opens the conversation and says goodbye, and sleeps in between: what
+goes back and forth is carried by callbacks of the event loop (`relay.py`). Whichever side ends first gives the
+conversation its `Ending`; the other is told, and both are closed when `run` returns.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ import structlog
 from service.conversation.agent_stream import AgentStream
 from service.conversation.client_stream import ClientStream
 from service.conversation.events import build_error_event
+from service.conversation.relay import Loop, Relay
 from service.errors import (
     ConnectionClosedError,
+    FrameError,
     RequestError,
     SocketError,
     UpstreamError,
-    UpstreamTimeoutError,
     VoceroError,
 )
-from service.websocket import WebSocketConnection
+from service.websocket import Message, WebSocketConnection
 
 log = structlog.get_logger(__name__)
 MAX_PING_SECONDS = 20.0
@@ -66,16 +66,18 @@ class Ending:
 class Conversation:
     """One conversation over `client`; `run` holds it until it has ended."""
 
-    def __init__(self, client: WebSocketConnection, *, open_leg: OpenLeg, limits: Limits) -> None:
+    def __init__(self, client: WebSocketConnection, *, open_leg: OpenLeg, limits: Limits, loop: Loop) -> None:
         self._client = client
         self._open_leg = open_leg
         self._limits = limits
+        self._loop = loop
         self._ping_seconds = min(MAX_PING_SECONDS, limits.idle_seconds / PINGS_BEFORE_IDLE)
-        self._agent_stream = AgentStream(client.send_text)
+        self._agent_stream = AgentStream(lambda data: self._relay_or_fail().send_to_client(data))
         self._client_stream = ClientStream(
             agent_id_of=self._agent_stream.agent_id_of, messages_per_second=limits.messages_per_second
         )
         self._agent: WebSocketConnection | None = None
+        self._relay: Relay | None = None
         self._ending: Ending | None = None
         self._lock = threading.Lock()
         client.farewell = self._farewell
@@ -89,20 +91,28 @@ class Conversation:
         """Hold the conversation. Returns how it ended; raises nothing that a peer can cause."""
         try:
             self._open()
-            self._carry_client_to_agent()
+            self._carry()
+        except FrameError as exc:
+            self._note(_ending_of_client_side(exc))
+            self._client.refuse(exc)
         except (VoceroError, TimeoutError) as exc:
-            self._end(_ending_of_client_side(exc))
+            self._note(_ending_of_client_side(exc))
         except Exception:  # the edge of a worker loop: whatever broke, the client is told and the worker lives on
             log.exception("conversation failed", conversation_id=self.conversation_id)
-            self._end(Ending("service", 1011, "Internal error."))
-        self._client.close(*self._closing())
+            self._note(Ending("service", 1011, "Internal error."))
+        ending = self._ending or Ending("client", 1000, "")
+        self._client.close(ending.code, ending.reason)
         if self._agent is not None:
             self._agent.close(1000, "User ended conversation")
-        return self._ending or Ending("client", 1000, "")
+        return ending
 
     def end(self, code: int, reason: str) -> None:
         """End it from outside (drain); may be called from any thread."""
-        self._end(Ending("service", code, reason))
+        self._note(Ending("service", code, reason))
+        if self._relay is not None:
+            self._relay.stop()
+        else:
+            self._client.close(code, reason)  # which also ends its thread's wait for the first message
 
     # --- Opening
 
@@ -114,7 +124,6 @@ class Conversation:
             return
         if not is_initiation:
             self._agent.send_text(first)
-        threading.Thread(target=self._carry_agent_to_client, args=(self._agent,), daemon=True).start()
 
     def _first_message(self) -> tuple[str, bytes]:
         deadline = time.monotonic() + self._limits.first_frame_seconds
@@ -134,58 +143,41 @@ class Conversation:
 
     # --- Carrying
 
-    def _carry_client_to_agent(self) -> None:
-        agent = self._agent
-        while agent is not None and self._ending is None:
-            try:
-                message = self._client.receive(self._ping_seconds)
-            except TimeoutError:
-                self._check_that_client_lives()
-                continue
-            data = self._client_stream.read(message)
-            try:
-                agent.send_text(data)
-            except SocketError:
-                # The other thread reads why the agent's side ended; here it is only known that it did.
-                self._client.receive(self._limits.idle_seconds)
-                return
-
-    def _check_that_client_lives(self) -> None:
-        if time.monotonic() - self._client.last_received > self._limits.idle_seconds:
-            raise ConnectionClosedError(1006, "nothing came from the client")
-        self._client.ping()
-
-    def _carry_agent_to_client(self, agent: WebSocketConnection) -> None:
+    def _carry(self) -> None:
+        if self._agent is None or self._ending is not None:
+            return
+        self._relay = relay = Relay(
+            self._client,
+            self._agent,
+            loop=self._loop,
+            on_client_message=self._on_client_message,
+            on_agent_message=self._on_agent_message,
+            idle_seconds=self._limits.idle_seconds,
+            ping_seconds=self._ping_seconds,
+        )
         try:
-            while self._ending is None:
-                self._agent_stream.handle(self._next_of_agent(agent))
-        except (VoceroError, TimeoutError) as exc:
-            self._end(_ending_of_agent_side(exc))
-        except Exception:  # as in run
-            log.exception("conversation failed", conversation_id=self.conversation_id)
-            self._end(Ending("service", 1011, "Internal error."))
+            relay.run()
+        except VoceroError as exc:
+            if relay.ended_by_client:
+                raise
+            self._note(_ending_of_agent_side(exc))
 
-    def _next_of_agent(self, agent: WebSocketConnection) -> bytes:
-        while True:
-            try:
-                return agent.receive(self._ping_seconds).data
-            except TimeoutError:
-                if time.monotonic() - agent.last_received > self._limits.idle_seconds:
-                    raise UpstreamTimeoutError("ElevenLabs has gone silent.", code="upstream_timeout") from None
-                agent.ping()
+    def _on_client_message(self, message: Message) -> None:
+        self._relay_or_fail().send_to_agent(self._client_stream.read(message))
+
+    def _on_agent_message(self, message: Message) -> None:
+        self._agent_stream.handle(message.data)
+
+    def _relay_or_fail(self) -> Relay:
+        if self._relay is None:
+            raise RuntimeError("the conversation is not open")
+        return self._relay
 
     # --- Ending
 
-    def _end(self, ending: Ending) -> None:
+    def _note(self, ending: Ending) -> None:
         with self._lock:
-            if self._ending is not None:
-                return
-            self._ending = ending
-        # Closing the client's socket also ends the other thread's wait for it.
-        self._client.close(*self._closing())
-
-    def _closing(self) -> tuple[int, str]:
-        return (self._ending.code, self._ending.reason) if self._ending else (1000, "")
+            self._ending = self._ending or ending
 
     def _farewell(self, code: int, reason: str) -> bytes:
         # ElevenLabs' own error event, already passed on, is the better one.

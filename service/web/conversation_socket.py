@@ -79,7 +79,7 @@ def _hold_conversation(services: Services, connection: WebSocketConnection, show
     def open_leg(initiation: bytes | None) -> LiveConversation:
         return services.elevenlabs.open_conversation(agent_id, initiation)
 
-    conversation = Conversation(connection, open_leg=open_leg, limits=services.limits)
+    conversation = Conversation(connection, open_leg=open_leg, limits=services.limits, loop=services.loop)
     with services.conversations.place(conversation):
         ending = conversation.run()
     log.info(

@@ -6,15 +6,18 @@ read without bound, and cost 5 to 10 times as much for each frame (docs/architec
 """
 
 from service.websocket.client import connect
-from service.websocket.connection import Message, WebSocketConnection
+from service.websocket.connection import LentSocket, WebSocketConnection
 from service.websocket.frames import BINARY, TEXT
+from service.websocket.messages import Message, MessageReader
 from service.websocket.server import SERVER_OPTIONS, WithoutCompression, take_over
 
 __all__ = [
     "BINARY",
     "SERVER_OPTIONS",
     "TEXT",
+    "LentSocket",
     "Message",
+    "MessageReader",
     "WebSocketConnection",
     "WithoutCompression",
     "connect",

@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from service.errors import ConnectionClosedError, FrameError, SocketError, WriteDeadlineError
 from service.websocket import frames
-from service.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame, FrameParser
+from service.websocket.frames import BINARY, CLOSE, PING, TEXT, Frame
+from service.websocket.messages import Message, MessageReader
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 1.0
@@ -30,11 +31,13 @@ LINGER_SECONDS = 1.0
 FRAMES_BEFORE_YIELD = 64
 
 
-class Message(NamedTuple):
-    """A whole message: `opcode` is TEXT (the data is valid UTF-8) or BINARY."""
+class LentSocket(NamedTuple):
+    """What `WebSocketConnection.lend` gives: `masks` tells whether frames that are sent must be masked."""
 
-    opcode: int
-    data: bytes
+    sock: socket.socket
+    reader: MessageReader
+    masks: bool
+    write_deadline_seconds: float
 
 
 class WebSocketConnection:
@@ -44,9 +47,8 @@ class WebSocketConnection:
     """
 
     __slots__ = (
-        "_close_sent", "_fragments", "_fragments_bytes", "_frames_since_yield", "_is_client", "_max_message_bytes",
-        "_opcode", "_parser", "_peer_close", "_peer_gone", "_reading", "_sock", "_write_deadline_seconds",
-        "_write_lock", "farewell", "last_received", "subprotocol",
+        "_close_sent", "_frames_since_yield", "_is_client", "_peer_close", "_peer_gone", "_reader", "_reading",
+        "_sock", "_unsent", "_write_deadline_seconds", "_write_lock", "farewell", "last_received", "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -62,12 +64,9 @@ class WebSocketConnection:
         self._sock: socket.socket | None = sock
         self._is_client = is_client
         self._write_deadline_seconds = write_deadline_seconds
-        self._max_message_bytes = max_message_bytes
-        self._parser = FrameParser(expect_masked=not is_client, max_payload_bytes=max_message_bytes)
-        self._parser.feed(received)
-        self._fragments: list[bytes] = []
-        self._fragments_bytes = 0
-        self._opcode = 0
+        self._reader = MessageReader(expect_masked=not is_client, max_message_bytes=max_message_bytes)
+        self._reader.feed(received)
+        self._unsent = b""
         self._frames_since_yield = 0
         self._write_lock = threading.Lock()
         self._close_sent = False
@@ -101,8 +100,7 @@ class WebSocketConnection:
                 self._fill(deadline)
             return message
         except FrameError as exc:
-            self._peer_close = ConnectionClosedError(exc.code, exc.reason)
-            self._refuse(exc)
+            self.refuse(exc)
             raise
         except ConnectionClosedError as exc:
             self._note_peer_close(exc)
@@ -111,38 +109,12 @@ class WebSocketConnection:
             self._reading = False
 
     def _next_message(self) -> Message | None:
-        while (frame := self._parser.next_frame()) is not None:
+        while (found := self._reader.next()) is not None:
             self._take_turns()
-            if frame.opcode >= CLOSE:
-                self._handle_control(frame)
-            elif (message := self._assemble(frame)) is not None:
-                return message
+            if isinstance(found, Message):
+                return found
+            self._handle_control(found)
         return None
-
-    def _assemble(self, frame: Frame) -> Message | None:
-        if (frame.opcode == CONTINUATION) is not bool(self._opcode):
-            raise FrameError(1002, "a continuation without a start, or a start within a message")
-        if frame.fin and frame.opcode:
-            return self._whole(frame.opcode, frame.payload)
-        self._opcode = self._opcode or frame.opcode
-        self._fragments_bytes += len(frame.payload)
-        if self._fragments_bytes > self._max_message_bytes:
-            raise FrameError(1009, f"message is too big: at most {self._max_message_bytes} bytes are taken")
-        if frame.payload:  # empty fragments would make a list without bound
-            self._fragments.append(frame.payload)
-        if not frame.fin:
-            return None
-        opcode, data = self._opcode, b"".join(self._fragments)
-        self._opcode, self._fragments, self._fragments_bytes = 0, [], 0
-        return self._whole(opcode, data)
-
-    def _whole(self, opcode: int, data: bytes) -> Message:
-        if opcode == TEXT and not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                raise FrameError(1007, "a text message is not UTF-8") from None
-        return Message(opcode, data)
 
     def _handle_control(self, frame: Frame) -> None:
         if frame.opcode == PING:
@@ -172,7 +144,7 @@ class WebSocketConnection:
         if not data:
             raise ConnectionClosedError(1006, "the connection ended without a close frame")
         self.last_received = time.monotonic()
-        self._parser.feed(data)
+        self._reader.feed(data)
 
     def _take_turns(self) -> None:
         self._frames_since_yield += 1
@@ -231,6 +203,34 @@ class WebSocketConnection:
                 self.abort()
                 raise ConnectionClosedError(1006, "the connection was lost") from exc
 
+    # --- Lending the socket to an event loop
+
+    def lend(self) -> LentSocket:
+        """Give the socket and what has been read of it to somebody who serves it without blocking.
+
+        Until `take_back`, only that one may use it. The socket no longer blocks: what would have to wait raises.
+
+        Raises:
+            ConnectionClosedError: it is closed.
+        """
+        sock = self._open_socket()
+        sock.settimeout(0.0)
+        return LentSocket(sock, self._reader, self._is_client, self._write_deadline_seconds)
+
+    def take_back(self, *, unsent: bytes, last_received: float, peer_close: ConnectionClosedError | None) -> None:
+        """End the loan: `unsent` is the rest of a frame that is half out; `peer_close` is how the peer left, if it did.
+
+        The peer's close frame is answered here.
+        """
+        self._unsent = unsent
+        self.last_received = last_received
+        if peer_close is None:
+            return
+        if peer_close.code != 1006:
+            with contextlib.suppress(SocketError):
+                self._send_close(frames.sendable_close_code(peer_close.code), "", with_farewell=False)
+        self._note_peer_close(peer_close)
+
     # --- Ending
 
     def close(self, code: int = 1000, reason: str = "", timeout: float = 1.0) -> None:
@@ -249,12 +249,13 @@ class WebSocketConnection:
             pass  # gone is what we wanted
         self.abort()
 
-    def _refuse(self, error: FrameError) -> None:
-        """Close with the error's code, and let the peer read it.
+    def refuse(self, error: FrameError) -> None:
+        """Close with the error's code because the peer broke the protocol, and let the peer read it; never raises.
 
         What the peer still sends is read and thrown away for a moment: closing a socket with unread bytes in it
         resets the connection, and the reset would overtake our close frame.
         """
+        self._peer_close = self._peer_close or ConnectionClosedError(error.code, error.reason)
         sock = self._sock
         with contextlib.suppress(SocketError, OSError):
             self._send_close(error.code, error.reason)
@@ -276,7 +277,7 @@ class WebSocketConnection:
             message = self.farewell(code, reason)
             last_words = frames.build_frame(TEXT, message, mask=self._is_client) if message else b""
         close = frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client)
-        self._write(last_words + close)
+        self._write(self._unsent + last_words + close)
 
     def _await_peer_close(self, timeout: float) -> None:
         if self._reading and self._peer_gone is not None:

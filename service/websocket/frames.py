@@ -46,7 +46,7 @@ class FrameParser:
         self._expect_masked = expect_masked
         self._max_payload_bytes = max_payload_bytes
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Append what arrived."""
         if self._start:
             # Only what is left of the last frame is moved, once for each read.
@@ -91,6 +91,9 @@ class FrameParser:
             else:
                 payload = bytes(view[body:end])
         self._start = end
+        if end == len(buffer):
+            # Everything is handed out: what waits for the peer's next word holds no buffer.
+            self._buffer, self._start = bytearray(), 0
         return Frame(bool(first & 0x80), first & 0x0F, payload)
 
     def _check_first_bytes(self, first: int, second: int) -> None:

@@ -1,0 +1,353 @@
+"""The relay: what a client and an agent say to each other, carried by callbacks of the event loop.
+
+The key decision: no greenlet wakes for a frame. Both sockets are non-blocking; a watcher of the loop calls back when
+one is readable, the callback reads into one buffer that all conversations of the process share (nothing switches
+between the read and the writes), cuts whole frames out, and writes them to the other side with a fresh mask where one
+is needed. Two waiting greenlets cost half as much again, and twice the memory (docs/performance.md). Nothing in a
+callback may block, and nothing may raise out of it.
+
+A direction is in one of three states:
+
+* **reading**: the source's read watcher is on, and the sink has taken everything;
+* **held**: a write to the sink was short. The rest waits in the sink's `Outlet`, the source is not read (so TCP slows
+  its sender: a conversation holds one frame and what the kernel holds), and the sink has until its write deadline;
+* **over**: either side has ended. The first end counts; the caller, who waited in `run`, takes both sockets back and
+  says goodbye.
+
+Control frames go hop by hop: a ping is answered by us, to whoever sent it, and a close ends the relay.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from service.errors import ConnectionClosedError, WriteDeadlineError
+from service.websocket import Message, WebSocketConnection
+from service.websocket.frames import CLOSE, PING, PONG, TEXT, Frame, build_frame, read_close_payload
+
+READ, WRITE = 1, 2  # libev's names for what a watcher waits for
+READ_BYTES = 65_536
+"""More than a TLS record holds (16 kB), so no bytes stay behind inside OpenSSL, where the loop does not see them."""
+
+FRAMES_AT_ONCE = 64
+"""Messages of one side that are handled before the others of the process get their turn."""
+
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_buffer = bytearray(READ_BYTES)
+_view = memoryview(_buffer)
+
+
+class Watcher(Protocol):
+    """One thing that a loop watches."""
+
+    def start(self, callback: Callable[..., None], /, *args: Any) -> None:
+        """Call back whenever it happens, until stopped."""
+
+    def stop(self) -> None:
+        """Do not call back any more."""
+
+    def close(self) -> None:
+        """Stop for good."""
+
+
+class Loop(Protocol):
+    """An event loop, as gevent's hub has it (`gevent.get_hub().loop`)."""
+
+    def io(self, fd: int, events: int, /) -> Watcher:
+        """A watcher of a file descriptor for READ or WRITE."""
+
+    def timer(self, after: float, repeat: float = 0.0, /) -> Watcher:
+        """A watcher of the clock: after so many seconds, then every `repeat`."""
+
+
+class Outlet:
+    """What goes out to one peer: at once if the kernel takes it, else as it can.
+
+    `on_drained` is called when nothing is held back any more; `on_failed(error)` when the peer is gone or has not taken
+    everything for `deadline_seconds`.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        loop: Loop,
+        deadline_seconds: float,
+        on_drained: Callable[[], None],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
+        self._send = sock.send
+        self._writable = loop.io(sock.fileno(), WRITE)
+        self._deadline = loop.timer(deadline_seconds)
+        self._on_drained = on_drained
+        self._on_failed = on_failed
+        self._waiting: deque[memoryview] = deque()
+        self.holds_back = False
+
+    @property
+    def unsent(self) -> bytes:
+        """What is held back: it begins with the rest of a frame, perhaps."""
+        return b"".join(self._waiting)
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, after what is held back."""
+        if self.holds_back:
+            self._waiting.append(memoryview(data))
+            return
+        try:
+            sent = self._send(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError:
+            self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
+            return
+        if sent < len(data):
+            self.holds_back = True
+            self._waiting.append(memoryview(data)[sent:])
+            self._writable.start(self._write_more)
+            self._deadline.start(self._on_failed, WriteDeadlineError(1013, "the peer does not read"))
+
+    def _write_more(self) -> None:
+        try:
+            while self._waiting:
+                rest = self._waiting[0][self._send(self._waiting[0]) :]
+                if rest:
+                    self._waiting[0] = rest
+                    return
+                self._waiting.popleft()
+        except _WOULD_BLOCK:
+            return
+        except OSError:
+            self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
+            return
+        self.holds_back = False
+        self._writable.stop()
+        self._deadline.stop()
+        self._on_drained()
+
+    def close(self) -> None:
+        """Watch no more; what is unsent stays in `unsent`."""
+        self._writable.close()
+        self._deadline.close()
+
+
+class Side:
+    """One peer of the relay: reads its messages, answers its pings, and takes what is sent to it."""
+
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        *,
+        loop: Loop,
+        on_message: Callable[[Message], None],
+        on_end: Callable[[Side, Exception], None],
+    ) -> None:
+        self._connection = connection
+        lent = connection.lend()
+        self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
+        self._on_message = on_message
+        self._on_end = on_end
+        self._readable = loop.io(lent.sock.fileno(), READ)
+        # A timer of no time comes with the loop's next round, behind whatever sockets are ready by then; callbacks that
+        # are queued in gevent's loop run for 5 ms before it looks at a socket again.
+        self._next_round = loop.timer(0.0)
+        self._reading = False
+        self._over = False
+        self._does_not_read = False
+        self._peer_close: ConnectionClosedError | None = None
+        self.last_received = connection.last_received
+        self.outlet = Outlet(
+            lent.sock,
+            loop=loop,
+            deadline_seconds=lent.write_deadline_seconds,
+            on_drained=self._on_drained,
+            on_failed=self._fail,
+        )
+        self._sink = self.outlet
+        self._source: Side | None = None
+
+    def feeds(self, other: Side) -> None:
+        """What is read here is written to `other`: it is not read while that one holds something back."""
+        self._sink = other.outlet
+        other._source = self
+
+    def start(self) -> None:
+        """Go on: first with what was read already, then with what the socket has."""
+        self._next_round.start(self._take_messages)
+
+    def send(self, data: bytes) -> None:
+        """Send one text message."""
+        if not self._over:
+            self.outlet.write(build_frame(TEXT, data, mask=self._masks))
+
+    def check(self, now: float, *, ping_after: float, dead_after: float) -> None:
+        """Ask a silent peer for a sign of life, and end the relay when none came for too long (seconds)."""
+        silent = now - self.last_received
+        if silent > dead_after:
+            self._fail(ConnectionClosedError(1006, "nothing came from the peer"))
+        elif silent >= ping_after and not self.outlet.holds_back:
+            self.outlet.write(build_frame(PING, b"", mask=self._masks))
+
+    def halt(self) -> None:
+        """Read and send no more."""
+        self._over = True
+        self._pause()
+        self._next_round.stop()
+
+    def give_back(self) -> None:
+        """Give the socket back to its connection."""
+        self.halt()
+        self._readable.close()
+        self._next_round.close()
+        self.outlet.close()
+        self._connection.take_back(
+            unsent=self.outlet.unsent, last_received=self.last_received, peer_close=self._peer_close
+        )
+        if self._does_not_read:  # waiting once more, for it to take our goodbye, would be in vain
+            self._connection.abort()
+
+    # --- Called back by the loop
+
+    def _on_readable(self) -> None:
+        if self._over:
+            return
+        try:
+            count = self._sock.recv_into(_buffer)
+        except _WOULD_BLOCK:
+            return
+        except OSError:
+            self._fail(ConnectionClosedError(1006, "the connection was lost"))
+            return
+        if not count:
+            self._fail(ConnectionClosedError(1006, "the connection ended without a close frame"))
+            return
+        self.last_received = time.monotonic()
+        self._reader.feed(_view[:count])
+        self._take_messages()
+
+    def _take_messages(self) -> None:
+        """Hand up what is whole; go on reading, or come back later, or wait until the sink takes more."""
+        try:
+            for _ in range(FRAMES_AT_ONCE):
+                if self._over or self._sink.holds_back:
+                    self._pause()
+                    return
+                found = self._reader.next()
+                if found is None:
+                    self._read_on()
+                    return
+                if isinstance(found, Message):
+                    self._on_message(found)
+                else:
+                    self._handle_control(found)
+        except Exception as exc:  # noqa: BLE001 (a callback's edge: the loop would print it and the talk would hang)
+            self._fail(exc)
+        else:
+            # There may be more: the others first.
+            self._pause()
+            self._next_round.start(self._take_messages)
+
+    def _read_on(self) -> None:
+        if not self._reading and not self._over:
+            self._reading = True
+            self._readable.start(self._on_readable)
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._readable.stop()
+
+    def _handle_control(self, frame: Frame) -> None:
+        # While something is held back, a ping goes unanswered: pongs must not pile up, and the peer reads none anyway.
+        if frame.opcode == PING and not self.outlet.holds_back:
+            self.outlet.write(build_frame(PONG, frame.payload, mask=self._masks))
+        elif frame.opcode == CLOSE:
+            code, reason = read_close_payload(frame.payload)
+            raise ConnectionClosedError(code, reason)
+
+    def _on_drained(self) -> None:
+        if self._source is not None and not self._over:
+            self._source.start()
+
+    def _fail(self, error: Exception) -> None:
+        if self._over:
+            return
+        if isinstance(error, ConnectionClosedError):
+            self._peer_close = error
+        self._does_not_read = isinstance(error, WriteDeadlineError)
+        self._on_end(self, error)
+
+
+class Relay:
+    """Carries between two connections until either ends.
+
+    `on_client_message` and `on_agent_message` get each whole message; what they let through they give to
+    `send_to_agent` and `send_to_client`. They run in the loop: they must not block, and a VoceroError that they raise
+    ends the relay as the fault of the side whose message it was.
+    """
+
+    def __init__(
+        self,
+        client: WebSocketConnection,
+        agent: WebSocketConnection,
+        *,
+        loop: Loop,
+        on_client_message: Callable[[Message], None],
+        on_agent_message: Callable[[Message], None],
+        idle_seconds: float,
+        ping_seconds: float,
+    ) -> None:
+        self._client = Side(client, loop=loop, on_message=on_client_message, on_end=self._end)
+        self._agent = Side(agent, loop=loop, on_message=on_agent_message, on_end=self._end)
+        self._client.feeds(self._agent)
+        self._agent.feeds(self._client)
+        self.send_to_client = self._client.send
+        self.send_to_agent = self._agent.send
+        self._idle_seconds = idle_seconds
+        self._ping_seconds = ping_seconds
+        self._clock = loop.timer(ping_seconds, ping_seconds)
+        self._over = threading.Event()
+        self._error: Exception | None = None
+        self.ended_by_client = False
+
+    def run(self) -> None:
+        """Carry until a side ends or `stop` is called.
+
+        Raises:
+            VoceroError: why it ended; `ended_by_client` tells which side that was. Nothing after `stop`.
+            Exception: whatever a message's callback raised that nobody foresaw.
+        """
+        self._clock.start(self._check)
+        self._agent.start()
+        self._client.start()
+        try:
+            self._over.wait()
+        finally:
+            self._clock.close()
+            self._client.give_back()
+            self._agent.give_back()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End it from outside; may be called from any thread of the loop."""
+        self._over.set()
+
+    def _check(self) -> None:
+        now = time.monotonic()
+        for side in (self._client, self._agent):
+            side.check(now, ping_after=self._ping_seconds, dead_after=self._idle_seconds)
+
+    def _end(self, side: Side, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+            self.ended_by_client = side is self._client
+        self._client.halt()
+        self._agent.halt()
+        self._over.set()

@@ -1,0 +1,22 @@
+"""Putting frames together, one at a time."""
+
+from __future__ import annotations
+
+from service.websocket import TEXT, Message, MessageReader
+from service.websocket.frames import CONTINUATION, PING, Frame, build_frame
+
+
+def test_each_frame_is_handed_up_by_itself_so_that_a_caller_can_count_them():
+    """Ten thousand empty fragments may come in one piece."""
+    reader = MessageReader(expect_masked=False, max_message_bytes=100)
+    start = b"\x01\x02Ho"
+    empty = b"\x00\x00"
+    reader.feed(start + empty * 2 + build_frame(PING, b"p", mask=False) + b"\x80\x02la")
+    assert [reader.next() for _ in range(6)] == [
+        Frame(False, TEXT, b"Ho"),
+        Frame(False, CONTINUATION, b""),
+        Frame(False, CONTINUATION, b""),
+        Frame(True, PING, b"p"),
+        Message(TEXT, b"Hola"),
+        None,
+    ]
