@@ -70,6 +70,18 @@ class Far:
                         text = ""
         return found
 
+    def read_to_the_close(self) -> tuple[str, int]:
+        """All text until the close frame, and its code."""
+        text = ""
+        while True:
+            data = self.sock.recv(65_536)
+            assert data, "ended without a close frame"
+            self._oracle.receive_bytes(data)
+            for frame in self._oracle.received_frames():
+                if frame.opcode is Opcode.CLOSE:
+                    return text, int(frame.payload[0])
+                text += frame.payload
+
 
 @functools.cache
 def tls_contexts() -> tuple[gevent.ssl.SSLContext, gevent.ssl.SSLContext]:
@@ -95,7 +107,7 @@ class Bench:
     def __init__(self, *, write_deadline_seconds: float = LIMIT, idle_seconds: float = 60.0, tls: bool = False) -> None:
         ours, theirs = gevent.socket.socketpair()
         self.client = Far(theirs, masks=True)
-        self._client = WebSocketConnection(
+        self.client_connection = WebSocketConnection(
             ours, is_client=False, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
         )
         ours, theirs = encrypted_pair() if tls else gevent.socket.socketpair()
@@ -104,7 +116,7 @@ class Bench:
             ours, is_client=True, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
         )
         self.relay = Relay(
-            self._client,
+            self.client_connection,
             self._agent,
             loop=gevent.get_hub().loop,
             on_client_message=self._hear_client,
@@ -137,7 +149,7 @@ class Bench:
     def close(self) -> None:
         self.relay.stop()
         self.running.join(LIMIT)
-        for connection in (self._client, self._agent):
+        for connection in (self.client_connection, self._agent):
             connection.abort()
         for far in (self.client, self.agent):
             far.sock.close()
@@ -255,6 +267,18 @@ def test_what_waits_decrypted_inside_a_tls_socket_is_not_forgotten(start, size):
     speaker = gevent.spawn(bench.agent.sock.sendall, bench.agent.frame(TEXT, b"x" * size) * 20)
     assert bench.client.read_messages(20) == ["x" * size] * 20
     speaker.join(timeout=LIMIT)
+
+
+def test_a_goodbye_comes_behind_the_rest_of_a_frame_that_is_half_out(start):
+    bench = start()
+    speaker = gevent.spawn(lambda: bench.agent.sock.sendall(bench.agent.frame(TEXT, b"x" * 100_000) * 200))
+    speaker.join(timeout=0.3)
+    bench.relay.stop()
+    assert bench.error() is None
+    closing = gevent.spawn(bench.client_connection.close, 1012, "restart")
+    text, code = bench.client.read_to_the_close()
+    assert (set(text), len(text) % 100_000, code) == ({"x"}, 0, 1012)
+    gevent.killall([speaker, closing])
 
 
 def test_the_other_direction_goes_on_while_one_is_held(start):
