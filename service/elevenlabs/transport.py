@@ -266,15 +266,37 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class _SharedContextAdapter(HTTPAdapter):
-    """requests' adapter, but every connection uses one TLS context and is one of ours."""
+    """requests' adapter for one host: every connection uses one TLS context and is one of ours.
+
+    What the inherited methods find out for each request (the pool, the proxies, the cookies) is the same for all of
+    ours, or nothing.
+    """
 
     def __init__(self, tls_context: ssl.SSLContext | None) -> None:
         self._tls_context = tls_context
+        self._pool: Any = None
         super().__init__(pool_connections=2, pool_maxsize=MAX_IDLE_CONNECTIONS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._tls_context, socket_options=list(_SOCKET_OPTIONS))
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+        return self._pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:  # noqa: ARG002 (requests' names)
+        path: str = request.path_url
+        return path
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code = resp.status
+        response.headers = resp.headers  # ignores case as requests' own does
+        response.raw = resp
+        response.request = req
+        return response
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:  # noqa: ARG002 (requests' names)
         # The inherited one names a CA file on the pool, which urllib3 loads again for each new connection.

@@ -15,26 +15,34 @@ EXPOSED_HEADERS = (
     "request-id, history-item-id, character-cost, current-concurrent-requests, maximum-concurrent-requests, Retry-After"
 )
 
+FOR_ALL = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+FOR_THE_API = {
+    **FOR_ALL,
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # Any origin, as ElevenLabs does: the API is guarded by keys, never by cookies.
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "content-type, xi-api-key",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Expose-Headers": EXPOSED_HEADERS,
+    "Access-Control-Max-Age": "600",
+}
+
 
 def register(app: Flask, services: Services) -> None:
     """Give every answer its security headers, and the API's answers ElevenLabs' CORS headers."""
     page_policy = _page_policy(services.settings)
 
+    for_pages = {
+        **FOR_ALL,
+        "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Content-Security-Policy": page_policy,
+    }
+
     @app.after_request
     def add_headers(response: Response) -> Response:
-        headers = response.headers
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        headers["Permissions-Policy"] = "microphone=(self), camera=(), geolocation=()"
-        headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        headers.setdefault("Content-Security-Policy", page_policy)
-        if request.path.startswith(API_PREFIX):
-            # Any origin, as ElevenLabs does: the API is guarded by keys, never by cookies.
-            headers["Access-Control-Allow-Origin"] = "*"
-            headers["Access-Control-Allow-Headers"] = "content-type, xi-api-key"
-            headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-            headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-            headers["Access-Control-Max-Age"] = "600"
+        # None of these is set elsewhere; `extend` does not look for them.
+        response.headers.extend(FOR_THE_API if request.path.startswith(API_PREFIX) else for_pages)
         return response
 
 

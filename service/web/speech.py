@@ -31,7 +31,7 @@ def blueprint(services: Services) -> Blueprint:
         body = request.get_data(cache=False)
         _check_body(body)
         stream = services.elevenlabs.open_speech(route, voice_id, query=list(request.args.items(multi=True)), body=body)
-        response = Response(_pieces(stream), headers=stream.headers)
+        response = Response(_pieces(stream), headers=stream.headers, direct_passthrough=True)
         response.call_on_close(stream.close)
         return response
 
