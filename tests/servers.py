@@ -80,7 +80,7 @@ def start_sandbox(folder: Path, *options: str) -> RunningSandbox:
         child.wait_until_ready(lambda: _announced_url(child.log_path) is not None, READY_SECONDS)
         url = _announced_url(child.log_path) or ""
         child.wait_until_ready(lambda: probes.answers(f"{url}/sandbox/stats"), READY_SECONDS)
-    except BaseException:
+    except BaseException:  # nothing is left running, whatever happened
         child.stop()
         raise
     return RunningSandbox(url=url, child=child)
@@ -145,7 +145,7 @@ def start_service(folder: Path, api_key: str, environment: Mapping[str, str]) ->
     child.start()
     try:
         child.wait_until_ready(lambda: probes.answers(f"http://127.0.0.1:{port}/livez"), READY_SECONDS)
-    except BaseException:
+    except BaseException:  # nothing is left running, whatever happened
         child.stop()
         raise
     return RunningService(

@@ -47,7 +47,7 @@ def _put(sources: list[Path], target: Path) -> None:
             joined.flush()
             os.fsync(joined.fileno())
             Path(joined.name).replace(target)
-        except BaseException:
+        except BaseException:  # whatever ended it, no half-joined file stays
             Path(joined.name).unlink(missing_ok=True)
             raise
 

@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from service.elevenlabs.agent_answer import AudioPart, FinalText, PastTurn
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import UpstreamRequestError
-
-START_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def sandbox_url() -> Iterator[str]:
-    pytest.importorskip("espeakng_loader", reason="the sandbox speaks with the `local` extra")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "sandbox", "--port", str(port)], start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await_start(process, url)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _await_start(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the sandbox ended with {process.returncode}"
-        try:
-            requests.get(f"{url}/sandbox/stats", timeout=1)
-        except requests.ConnectionError:
-            time.sleep(0.05)  # between two looks, within a limit
-        else:
-            return
-    raise AssertionError("the sandbox did not start in time")
+from tests.parts import require_module
+from tests.servers import RunningSandbox
 
 
 @pytest.fixture
-def service(sandbox_url: str) -> Iterator[ElevenLabsService]:
-    with ElevenLabsService(sandbox_url, api_key=lambda: "sk_for_the_sandbox") as service:
+def service(sandbox: RunningSandbox) -> Iterator[ElevenLabsService]:
+    require_module("espeakng_loader", "local")
+    with ElevenLabsService(sandbox.url, api_key=lambda: "sk_for_the_sandbox") as service:
         yield service
 
 
