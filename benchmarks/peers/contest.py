@@ -119,7 +119,7 @@ class _Measurement:
         """All conversations of `relay` at voice rate, beside the direct ones."""
         led = [*self._direct.led, *relay.led]
         outcomes = self._lead(relay, led, "voice", VOICE_SECONDS, counted=len(relay.led))
-        straight, through = _delays(outcomes[: len(self._direct.led)]), _delays(outcomes[len(self._direct.led) :])
+        straight, through = delays_of(outcomes[: len(self._direct.led)]), delays_of(outcomes[len(self._direct.led) :])
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             relay.added[name].append(quantile(through, share) - quantile(straight, share))
             self._direct.added[name].append(quantile(straight, share))
@@ -203,7 +203,7 @@ class _Measurement:
         self._loop.run_until(lambda: bool(passed), limit_seconds=SETTLE_SECONDS * 5, what="settling")
 
 
-def _delays(outcomes: Sequence[Outcome]) -> list[float]:
+def delays_of(outcomes: Sequence[Outcome]) -> list[float]:
     """Milliseconds, both ways."""
     return [delay / 1000 for outcome in outcomes for way in ("up", "down") for delay in outcome.delays(way)]
 
