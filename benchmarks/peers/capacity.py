@@ -2,8 +2,8 @@
 
 The key decision: a ladder. More and more conversations of one worker talk, beside a few that go straight to the
 upstream, until what the worker adds reaches the limit at p99, its core is full, or the load generator is at its end,
-which the direct conversations tell. The last is no statement about the relay, and the report says so. A step that was too
-much is tried once more: it may have been a bad moment of the machine.
+which the direct conversations tell. The last is no statement about the relay, and the report says so. A step that was
+too much is tried once more: it may have been a bad moment of the machine.
 """
 
 from __future__ import annotations
