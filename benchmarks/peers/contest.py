@@ -137,7 +137,13 @@ class _Measurement:
                 relay.values["memory_active"] = self._memory_of(relay)
 
     def result(self) -> Contest:
-        """What came of it all."""
+        """What came of it all.
+
+        Raises:
+            LoadError: no relay has carried a voice.
+        """
+        if not self._direct.added:
+            raise LoadError("; ".join(f"{relay.target.name}: {relay.broken}" for relay in self._relays))
         for contestant in (*self._relays, self._direct):
             _conclude(contestant)
         self._direct.values["delay_p50"] = statistics.median(self._direct.added["p50"])
