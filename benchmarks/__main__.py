@@ -13,12 +13,13 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.measurements import LOADS, Run, measure
 from benchmarks.metrics import collect
-from benchmarks.peers import comparison, contest
+from benchmarks.peers import capacity, comparison, contest
 from benchmarks.plot import draw_delays
 from benchmarks.report import append_history, replace_block, report
 
 HISTORY = machine.ROOT / "benchmarks" / "history.csv"
 DOCUMENT = machine.ROOT / "docs" / "performance.md"
+CAPACITY_DOCUMENT = machine.ROOT / "docs" / "capacity.md"
 PICTURE = machine.ROOT / "docs" / "performance-delay.svg"
 
 
@@ -31,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     _allow_many_files()
     gc.disable()  # no pause of ours may look like one of the service
     about = {"commit": machine.commit(), **machine.description(), "command": _command(arguments)}
+    if options.capacity:
+        return _climb(options, about)
     return _compare(options, about) if options.peers else _measure_service(options, about)
 
 
@@ -61,6 +64,18 @@ def _compare(options: argparse.Namespace, about: Mapping[str, str]) -> int:
     if options.document:
         replace_block(DOCUMENT, "peers", text)
     return _verdict(comparison.missed(held), options)
+
+
+def _climb(options: argparse.Namespace, about: Mapping[str, str]) -> int:
+    """More and more conversations, until it is too much."""
+    when = datetime.now(UTC)
+    ladders = {name: capacity.climb(name) for name in capacity.RELAYS}
+    text = capacity.report(ladders, about={**about, **machine.servers()}, when=when)
+    print(text)
+    append_history(HISTORY, capacity.history(ladders), commit=about["commit"], when=when)
+    if options.document:
+        replace_block(CAPACITY_DOCUMENT, "capacity", text)
+    return 0
 
 
 def _measure(number: int, count: int, loads: Sequence[str]) -> Run:
@@ -97,8 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=1, help="measure so many times and report the medians")
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="measure only these")
     parser.add_argument("--peers", action="store_true", help="compare with nginx and other relays, some four minutes")
+    parser.add_argument("--capacity", action="store_true", help="add conversations until a worker is too slow")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
-    parser.add_argument("--document", action="store_true", help="put the result into docs/performance.md")
+    parser.add_argument("--document", action="store_true", help="put the result into docs/")
     return parser
 
 

@@ -1,6 +1,6 @@
 """What a load is sent over: nothing but the loopback interface, or a relay.
 
-Another relay to compare with is started in `benchmarks.parts` and given as one more `Target`.
+Another relay to compare with is one more entry of `benchmarks.peers.catalogue`.
 """
 
 from __future__ import annotations

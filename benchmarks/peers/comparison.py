@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from benchmarks.peers.contest import BUSY_DIRECT_MS, CONVERSATIONS, Contest
+from benchmarks.peers.contest import BUSY_DIRECT_MS, VOICE_CONVERSATIONS, Contest
 from benchmarks.report import number, table, usage_table
 
 OURS, MEASURE = "service", "nginx"
@@ -47,9 +47,11 @@ class Comparison:
 COMPARISONS: Sequence[Comparison] = (
     Comparison("frame_cpu_flood_up", "µs", "**CPU for a message**, flood, client to agent", times_nginx=1.5),
     Comparison("frame_cpu_flood_down", "µs", "**CPU for a message**, flood, agent to client", times_nginx=1.5),
-    Comparison("frame_cpu_voice", "µs", f"**CPU for a message**, {CONVERSATIONS} at voice rate", times_nginx=1.15),
-    Comparison("added_p50", "ms", f"added delay p50, {CONVERSATIONS} at voice rate", at_most=0.06),
-    Comparison("added_p99", "ms", f"added delay p99, {CONVERSATIONS} at voice rate", at_most=0.5),
+    Comparison(
+        "frame_cpu_voice", "µs", f"**CPU for a message**, {VOICE_CONVERSATIONS} at voice rate", times_nginx=1.15
+    ),
+    Comparison("added_p50", "ms", f"added delay p50, {VOICE_CONVERSATIONS} at voice rate", at_most=0.06),
+    Comparison("added_p99", "ms", f"added delay p99, {VOICE_CONVERSATIONS} at voice rate", at_most=0.5),
     Comparison("memory_idle", "kB", "memory of an idle conversation", at_most=35),
     Comparison("memory_active", "kB", "memory of a conversation after its talk", at_most=35),
     Comparison("setup_cpu", "ms", "CPU to open a conversation", at_most=0.6),

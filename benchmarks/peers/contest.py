@@ -24,7 +24,10 @@ from benchmarks.processes import Usage, UsageMeter, memory_bytes
 from benchmarks.targets import Target
 
 CONVERSATIONS = 500
-"""Of each relay: idle at first, then at voice rate, 10 messages a second each."""
+"""Of each relay, idle."""
+
+VOICE_CONVERSATIONS = 200
+"""Of those, 10 messages a second each: about half of what the slowest relay can do, for which the rest can wait."""
 
 DIRECT_CONVERSATIONS = 50
 FLOOD_CONVERSATIONS = 4
@@ -116,10 +119,10 @@ class _Measurement:
             self._guarded(load, self._direct)
 
     def speak(self, relay: Contestant) -> None:
-        """All conversations of `relay` at voice rate, beside the direct ones."""
-        led = [*self._direct.led, *relay.led]
-        outcomes = self._lead(relay, led, "voice", VOICE_SECONDS, counted=len(relay.led))
-        straight, through = _delays(outcomes[: len(self._direct.led)]), _delays(outcomes[len(self._direct.led) :])
+        """Conversations of `relay` at voice rate, beside the direct ones."""
+        led = [*self._direct.led, *relay.led[:VOICE_CONVERSATIONS]]
+        outcomes = self._lead(relay, led, "voice", VOICE_SECONDS, counted=VOICE_CONVERSATIONS)
+        straight, through = delays_of(outcomes[: len(self._direct.led)]), delays_of(outcomes[len(self._direct.led) :])
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             relay.added[name].append(quantile(through, share) - quantile(straight, share))
             self._direct.added[name].append(quantile(straight, share))
@@ -134,10 +137,17 @@ class _Measurement:
         """See what a conversation takes that has just talked."""
         for relay in self._relays:
             if relay.broken is None:
-                relay.values["memory_active"] = self._memory_of(relay)
+                grown = (self._memory_of(relay) - relay.values["memory_idle"]) * CONVERSATIONS / VOICE_CONVERSATIONS
+                relay.values["memory_active"] = relay.values["memory_idle"] + grown
 
     def result(self) -> Contest:
-        """What came of it all."""
+        """What came of it all.
+
+        Raises:
+            LoadError: no relay has carried a voice.
+        """
+        if not self._direct.added:
+            raise LoadError("; ".join(f"{relay.target.name}: {relay.broken}" for relay in self._relays))
         for contestant in (*self._relays, self._direct):
             _conclude(contestant)
         self._direct.values["delay_p50"] = statistics.median(self._direct.added["p50"])
@@ -163,7 +173,7 @@ class _Measurement:
         return self._stack.enter_context(conversations(self._loop, [contestant.target], count))
 
     def _memory_of(self, relay: Contestant) -> float:
-        """Kilobytes of a conversation."""
+        """Kilobytes of a conversation, on average over all."""
         grown = memory_bytes(relay.target.worker_pids) - self._memory_before[relay.target.name]
         return grown / CONVERSATIONS / 1000
 
@@ -203,7 +213,7 @@ class _Measurement:
         self._loop.run_until(lambda: bool(passed), limit_seconds=SETTLE_SECONDS * 5, what="settling")
 
 
-def _delays(outcomes: Sequence[Outcome]) -> list[float]:
+def delays_of(outcomes: Sequence[Outcome]) -> list[float]:
     """Milliseconds, both ways."""
     return [delay / 1000 for outcome in outcomes for way in ("up", "down") for delay in outcome.delays(way)]
 
