@@ -29,6 +29,7 @@ FLOOD_BLOCK = 24
 """Frames written at a time by a flood; a multiple of every direction's cycle of sizes."""
 
 _DELAYS_IN_AN_EVENT = 200
+_SILENCE_SECONDS = 0.3  # from the last voice to the tallies
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class ConversationEnd:
         if number < plan.seconds * self._sends.rate:
             self._loop.at(self._due(plan, number + 1), lambda: self._speak(plan, number + 1))
         else:
-            self._tell_that_all_is_sent()
+            # Not now: one end's tally would hold up the last messages of all those whose phase is later.
+            self._loop.at(plan.starts_at + plan.seconds + _SILENCE_SECONDS, self._tell_that_all_is_sent)
 
     def _flood(self, plan: Plan) -> None:
         block = self._sends.unstamped(FLOOD_BLOCK)
