@@ -12,12 +12,7 @@ from typing import Any
 
 import orjson
 
-from service.conversation.events import (
-    CLIENT_EVENTS,
-    FIRST_FRAMES,
-    is_user_audio,
-    parse_client_message,
-)
+from service.conversation.events import OPENING_EVENTS, is_user_audio, parse_client_message
 from service.errors import RequestError, TooManyRequestsError
 from service.websocket import TEXT, Message
 
@@ -47,7 +42,7 @@ class ClientStream:
         if is_user_audio(data):
             return "user_audio_chunk", data
         kind = "user_audio_chunk" if "user_audio_chunk" in (parsed := parse_client_message(data)) else parsed["type"]
-        if kind != "user_audio_chunk" and kind not in FIRST_FRAMES and kind not in CLIENT_EVENTS:
+        if kind != "user_audio_chunk" and kind not in OPENING_EVENTS:
             raise RequestError(
                 "Invalid message received: a conversation begins with conversation_initiation_client_data.",
                 code="invalid_message",

@@ -26,6 +26,7 @@ from service.errors import (
     SocketError,
     UpstreamError,
     VoceroError,
+    WriteDeadlineError,
 )
 from service.websocket import Message, WebSocketConnection
 
@@ -136,9 +137,8 @@ class Conversation:
                     code="missing_required_field",
                 ) from None
             kind, first = self._client_stream.read_first(message)
-            if (
-                kind != "enclave_setup_config"
-            ):  # on-premises SDKs send it before the initiation; it is not for ElevenLabs
+            # On-premises SDKs send this one before the initiation; it is not for ElevenLabs.
+            if kind != "enclave_setup_config":
                 return kind, first
 
     # --- Carrying
@@ -199,6 +199,8 @@ def _ending_of_agent_side(exc: Exception) -> Ending:
         if exc.code in {1005, 1006}:
             return Ending("agent", 1011, "The connection to ElevenLabs was lost.")
         return Ending("agent", exc.code, exc.reason)
+    if isinstance(exc, WriteDeadlineError):
+        return Ending("agent", 1011, "ElevenLabs does not take what it is sent.")
     if isinstance(exc, SocketError):
         return Ending("agent", 1011, f"ElevenLabs broke the protocol: {exc.reason}.")
     if isinstance(exc, UpstreamError):

@@ -1,9 +1,8 @@
 """The Agents protocol as the relay needs it: what kind of message is this, and our own `error` event.
 
 The key decision: peek, do not parse. Audio is nine tenths of the messages and all of the weight; its kind stands in
-the first bytes and its `event_id` in the last, so an audio message is recognised in well under a microsecond, where
-parsing 16 kB costs 11 (docs/architecture.md, what a frame costs). A pattern is anchored at the start of the message:
-the same words inside a nested object never match.
+the first bytes and its `event_id` in the last, so an audio message is recognised without looking at its audio. A
+pattern is anchored at the start of the message: the same words inside a nested object never match.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from service.elevenlabs.vocabulary import ClientEvent
 from service.errors import RequestError
 
 _HEAD_BYTES = 96
@@ -23,20 +23,11 @@ _AUDIO_HEAD = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"audio"\s*,\s*)?"audio_event
 _AUDIO_ID_HEAD = re.compile(rb'[^{]*\{[^{]*\{\s*"event_id"\s*:\s*(\d+)\s*,\s*"audio_base_64"')
 _AUDIO_ID_TAIL = re.compile(rb'"\s*,\s*"event_id"\s*:\s*(\d+)\s*\}\s*(?:,\s*"type"\s*:\s*"audio"\s*)?\}\s*\Z')
 
-FIRST_FRAMES = frozenset({"conversation_initiation_client_data", "enclave_setup_config"})
-CLIENT_EVENTS = frozenset(
-    {
-        "client_tool_result",
-        "contextual_update",
-        "feedback",
-        "mcp_tool_approval_result",
-        "multimodal_message",
-        "pong",
-        "user_activity",
-        "user_message",
-    }
-)
-"""What a client may say first besides FIRST_FRAMES (ElevenLabs takes a conversation without initiation data)."""
+OPENING_EVENTS = frozenset(ClientEvent) | {"enclave_setup_config"}
+"""What a client may say first, besides audio: ElevenLabs takes a conversation without initiation data too.
+
+On-premises SDKs send `enclave_setup_config` before the initiation.
+"""
 
 _ERROR_CODES = frozenset({1000, 1002, 1008, 1011})  # the enumeration in ElevenLabs' AsyncAPI document
 
