@@ -60,12 +60,14 @@ def test_speaking_while_the_agent_speaks_stops_it_at_once(service, open_page, ea
     page.get_by_test_id("start-typing").click()
     page.get_by_test_id("message").fill("How do returns work?")
     page.get_by_test_id("message").press("Enter")
-    expect_turn(page, "agent", "return")
+    # By its place, not by its words: the interruption cuts the text to what was heard.
+    question = page.get_by_test_id("turn-user").filter(has_text="How do returns work?")
+    answer = question.locator("xpath=following-sibling::*[@data-testid='turn-agent'][1]")
+    expect(answer).to_contain_text("return")
     wait_until_heard(page)
     page.get_by_test_id("message").fill("Where is the shop?")
     page.get_by_test_id("message").press("Enter")
-    answers = page.get_by_test_id("turn-agent")
-    expect(answers.filter(has_text="return").last).to_have_attribute("data-state", "interrupted")
+    expect(answer).to_have_attribute("data-state", "interrupted")
 
 
 def test_a_barge_in_by_voice_interrupts_the_agent(service, open_page, ears):
