@@ -56,11 +56,12 @@ def _measure_service(options: argparse.Namespace, about: Mapping[str, str]) -> i
 def _compare(options: argparse.Namespace, about: Mapping[str, str]) -> int:
     """The service beside other relays."""
     when = datetime.now(UTC)
-    rounds = options.runs * contest.ROUNDS
-    held = contest.hold(rounds)
+    rounds = options.rounds or options.runs * contest.ROUNDS
+    held = contest.hold(rounds, loads=options.only or contest.LOADS, relays=options.relays)
     text = comparison.report(held, about={**about, **machine.servers()}, rounds=rounds, when=when)
     print(text)
-    append_history(HISTORY, comparison.history(held), commit=about["commit"], when=when)
+    if not (options.only or options.relays):  # a part of a comparison is none to be remembered
+        append_history(HISTORY, comparison.history(held), commit=about["commit"], when=when)
     if options.document:
         replace_block(DOCUMENT, "peers", text)
     return _verdict(comparison.missed(held), options)
@@ -113,9 +114,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS, help="measure only these")
     parser.add_argument("--peers", action="store_true", help="compare with nginx and other relays, some four minutes")
     parser.add_argument("--capacity", action="store_true", help="add conversations until a worker is too slow")
+    parser.add_argument("--only", type=_names, help="of the comparison, only these loads: voice,flood")
+    parser.add_argument("--relays", type=_names, help="of the comparison, only these relays: service,nginx")
+    parser.add_argument("--rounds", type=int, help="rounds of the comparison")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument("--document", action="store_true", help="put the result into docs/")
     return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 if __name__ == "__main__":

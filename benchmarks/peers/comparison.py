@@ -85,6 +85,8 @@ def _comparison_table(contest: Contest) -> list[str]:
     values = contest.values
     rows = [("what", "unit", *values, "service / nginx", "goal: at most", "")]
     for one in COMPARISONS:
+        if not any(one.name in found for found in values.values()):
+            continue
         numbers = [number(found[one.name]) if one.name in found else "" for found in values.values()]
         ratio, is_met = one.ratio(values), one.is_met(values)
         verdict = "" if is_met is None else "met" if is_met else "MISSED"
@@ -94,10 +96,15 @@ def _comparison_table(contest: Contest) -> list[str]:
 
 def _remarks(contest: Contest) -> list[str]:
     """What the numbers alone do not say."""
-    half, most = (contest.values["direct"][f"delay_{name}"] for name in ("p50", "p99"))
-    lines = ["", f"Without a relay, at the same time, a message took {number(half)} ms (p50), {number(most)} ms (p99)."]
-    if most > BUSY_DIRECT_MS:
-        lines += ["", "The machine was busy: read no p99 here."]
+    lines: list[str] = []
+    if "delay_p50" in contest.values["direct"]:
+        half, most = (contest.values["direct"][f"delay_{name}"] for name in ("p50", "p99"))
+        lines += [
+            "",
+            f"Without a relay, at the same time, a message took {number(half)} ms (p50), {number(most)} ms (p99).",
+        ]
+        if most > BUSY_DIRECT_MS:
+            lines += ["", "The machine was busy: read no p99 here."]
     for who, why in contest.broken.items():
         lines += ["", f"{who} did not get to the end: {why}."]
     return lines

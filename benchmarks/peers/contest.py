@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -23,6 +23,7 @@ from benchmarks.parts import Parts, running_parts
 from benchmarks.processes import Usage, UsageMeter, memory_bytes
 from benchmarks.targets import Target
 
+LOADS = ("voice", "flood")
 CONVERSATIONS = 500
 """Of each relay, idle."""
 
@@ -76,15 +77,15 @@ class Contest:
         return {one.target.name: one.broken for one in self.contestants if one.broken is not None}
 
 
-def hold(rounds: int = ROUNDS) -> Contest:
-    """All loads over all relays that are installed; five rounds take some four minutes."""
+def hold(rounds: int = ROUNDS, *, loads: Collection[str] = LOADS, relays: Collection[str] | None = None) -> Contest:
+    """These loads over all relays that are installed, or over those named; five rounds of all take four minutes."""
     with running_parts(with_peers=True) as parts, ExitStack() as stack:
-        contest = _Measurement(parts, stack)
-        contest.open()
-        for number in range(rounds):
+        contest = _Measurement(parts, stack, relays)
+        contest.open(CONVERSATIONS if "voice" in loads else FLOOD_CONVERSATIONS)
+        for number in range(rounds if "voice" in loads else 0):
             contest.take_turns(f"voice, round {number + 1} of {rounds}", number, contest.speak)
         contest.note_active_memory()
-        for number in range(rounds):
+        for number in range(rounds if "flood" in loads else 0):
             contest.take_turns(f"floods, round {number + 1} of {rounds}", number, contest.flood)
         return contest.result()
 
@@ -92,22 +93,24 @@ def hold(rounds: int = ROUNDS) -> Contest:
 class _Measurement:
     """A contest under way over `parts`; `stack` ends the conversations."""
 
-    def __init__(self, parts: Parts, stack: ExitStack) -> None:
+    def __init__(self, parts: Parts, stack: ExitStack, relays: Collection[str] | None) -> None:
         self._loop = Loop()
         self._stack = stack
         self._upstream_pid = parts.upstream_pid
         self._direct = Contestant(parts.direct)
-        self._relays = [Contestant(target) for target in (parts.service, *parts.peers)]
+        self._relays = [
+            Contestant(target) for target in (parts.service, *parts.peers) if relays is None or target.name in relays
+        ]
         self._memory_before: dict[str, int] = {}
         self._usages: dict[str, Usage] = {}
 
     # --- What is done
 
-    def open(self) -> None:
-        """Open everybody's conversations, and see what an idle one takes."""
+    def open(self, count: int) -> None:
+        """Open `count` conversations of each, and see what an idle one takes."""
         self._direct.led = self._opened(self._direct, DIRECT_CONVERSATIONS)
         for relay in self._relays:
-            self._guarded(self._open, relay)
+            self._guarded(lambda relay: self._open(relay, count), relay)
 
     def take_turns(self, what: str, number: int, load: Callable[[Contestant], None]) -> None:
         """Give every relay its turn, beginning with another one each time."""
@@ -136,7 +139,7 @@ class _Measurement:
     def note_active_memory(self) -> None:
         """See what a conversation takes that has just talked."""
         for relay in self._relays:
-            if relay.broken is None:
+            if relay.broken is None and "memory_idle" in relay.values:
                 grown = (self._memory_of(relay) - relay.values["memory_idle"]) * CONVERSATIONS / VOICE_CONVERSATIONS
                 relay.values["memory_active"] = relay.values["memory_idle"] + grown
 
@@ -144,26 +147,28 @@ class _Measurement:
         """What came of it all.
 
         Raises:
-            LoadError: no relay has carried a voice.
+            LoadError: no relay has carried anything.
         """
-        if not self._direct.added:
+        if not any(relay.frames for relay in self._relays):
             raise LoadError("; ".join(f"{relay.target.name}: {relay.broken}" for relay in self._relays))
         for contestant in (*self._relays, self._direct):
             _conclude(contestant)
-        self._direct.values["delay_p50"] = statistics.median(self._direct.added["p50"])
-        self._direct.values["delay_p99"] = statistics.median(self._direct.added["p99"])
+        for name, rounds in self._direct.added.items():
+            self._direct.values[f"delay_{name}"] = statistics.median(rounds)
         return Contest(contestants=[*self._relays, self._direct], usages=self._usages)
 
     # --- How
 
-    def _open(self, relay: Contestant) -> None:
+    def _open(self, relay: Contestant, count: int) -> None:
         with conversations(self._loop, [relay.target], 10) as led:
             lead(self._loop, led, "voice", WARM_UP_SECONDS)
         self._settle()
         self._memory_before[relay.target.name] = memory_bytes(relay.target.worker_pids)
         meter = self._meter(relay)
-        relay.led = self._opened(relay, CONVERSATIONS)
+        relay.led = self._opened(relay, count)
         usage = meter.read()
+        if count < CONVERSATIONS:  # too few to tell what one of them takes
+            return
         self._settle()
         relay.values["setup_cpu"] = usage.worker / CONVERSATIONS * 1000
         relay.values["memory_idle"] = self._memory_of(relay)
