@@ -60,6 +60,14 @@ class Settings(BaseSettings):
         description="Seconds that ElevenLabs may be silent in the middle of an HTTP answer.",
     )
 
+    upstream_ca_file: str | None = Field(
+        None,
+        alias="VOCERO_UPSTREAM_CA_FILE",
+        description="File of CA certificates (PEM) that ElevenLabs' certificate is checked against, for a proxy that"
+        " inspects TLS. Unset: certifi's.",
+        examples=["/etc/ssl/certs/company.pem"],
+    )
+
     # --- Where we listen
     host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
     port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
@@ -202,7 +210,7 @@ class Settings(BaseSettings):
             return frozenset(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("elevenlabs_api_key", "elevenlabs_agent_id", "public_url", mode="before")
+    @field_validator("elevenlabs_api_key", "elevenlabs_agent_id", "public_url", "upstream_ca_file", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -95,6 +95,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             connect_seconds=settings.upstream_connect_seconds,
             read_seconds=settings.upstream_read_seconds,
             write_deadline_seconds=settings.write_deadline_seconds,
+            ca_bundle=settings.upstream_ca_file,
         ),
         conversations=ConversationRegistry(capacity=int(settings.worker_connections * ADMITTED_SHARE)),
         loop=loop,
