@@ -59,7 +59,7 @@ class Channel:
     the connection; `on_drained`, if set, whenever everything written has left, so that a sender can write more.
     """
 
-    __slots__ = ("_backlog", "_loop", "_on_data", "_on_end", "_sock", "on_drained")
+    __slots__ = ("_backlog", "_loop", "_on_data", "_on_end", "_paused", "_sock", "_waits_for", "on_drained")
 
     def __init__(
         self, loop: Loop, sock: socket.socket, *, on_data: Callable[[memoryview], None], on_end: Callable[[], None]
@@ -71,6 +71,8 @@ class Channel:
         self._on_data = on_data
         self._on_end = on_end
         self._backlog = memoryview(b"")
+        self._paused = False
+        self._waits_for = selectors.EVENT_READ
         self.on_drained: Callable[[], None] | None = None
         loop.selector.register(sock, selectors.EVENT_READ, self._ready)
 
@@ -88,18 +90,28 @@ class Channel:
         self.on_drained = refill
         self._watch(selectors.EVENT_READ | selectors.EVENT_WRITE)
 
+    def pause(self) -> None:
+        """Read nothing until `resume`, so that the sockets' buffers fill."""
+        self._paused = True
+        self._watch(self._waits_for)
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        self._watch(self._waits_for | selectors.EVENT_READ)
+
     def detach(self) -> socket.socket:
         """Give the socket away, registered nowhere."""
         if self._sock is None:
             raise ConnectionError("the connection has ended")
+        self._watch(0)
         sock, self._sock = self._sock, None
-        self._loop.selector.unregister(sock)
         return sock
 
     def close(self) -> None:
         """End the connection; may be called again."""
         if self._sock is not None:
-            self._loop.selector.unregister(self._sock)
+            self._watch(0)
             self._sock.close()
             self._sock = None
 
@@ -140,5 +152,14 @@ class Channel:
         self._backlog = data
 
     def _watch(self, events: int) -> None:
-        if self._sock is not None:
+        if self._sock is None:
+            return
+        if self._paused:
+            events &= ~selectors.EVENT_READ
+        before, self._waits_for = self._waits_for, events
+        if before and events:
             self._loop.selector.modify(self._sock, events, self._ready)
+        elif events:
+            self._loop.selector.register(self._sock, events, self._ready)
+        elif before:
+            self._loop.selector.unregister(self._sock)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.peers.catalogue import CONNECTIONS, running_peers
 from benchmarks.targets import AGENT_ID, Target
@@ -28,16 +29,26 @@ class Parts:
     direct: Target
     service: Target
     upstream_pid: int
+    service_log: Path
     peers: tuple[Target, ...] = ()
 
 
 @contextmanager
-def running_parts(*, with_peers: bool = False) -> Iterator[Parts]:
-    """Everything, fresh: memory that one measurement has freed must not be there for the next one to use."""
+def running_parts(
+    *,
+    with_peers: bool = False,
+    upstream_module: str = "benchmarks.fake_upstream",
+    application: str = "service.wsgi:app",
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Parts]:
+    """Everything, fresh: memory that one measurement has freed must not be there for the next one to use.
+
+    `settings` of the service come on top of those that every load needs.
+    """
     with tempfile.TemporaryDirectory(prefix="vocero-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         upstream_port = free_port()
-        upstream = _start_upstream(folder, upstream_port)
+        upstream = _start_upstream(folder, upstream_port, upstream_module)
         stack.callback(upstream.stop)
         socket = valkey.socket_path(folder)
         store = _start_valkey(folder, socket)
@@ -57,7 +68,9 @@ def running_parts(*, with_peers: bool = False) -> Iterator[Parts]:
                 # Counted as always, but no flood reaches it.
                 "VOCERO_CLIENT_MESSAGES_PER_SECOND": "10000000",
                 "VOCERO_WORKER_CONNECTIONS": str(CONNECTIONS),
+                **settings,
             },
+            application=application,
         )
         stack.callback(service.stop)
         peers: tuple[Target, ...] = ()
@@ -67,14 +80,15 @@ def running_parts(*, with_peers: bool = False) -> Iterator[Parts]:
             direct=Target("direct", upstream_port, api_key),
             service=Target("service", service.port, api_key, tuple(service.worker_pids())),
             upstream_pid=upstream.pid,
+            service_log=service.log_path,
             peers=peers,
         )
 
 
-def _start_upstream(folder: Path, port: int) -> Child:
+def _start_upstream(folder: Path, port: int, module: str) -> Child:
     child = Child(
         "fake upstream",
-        [sys.executable, "-m", "benchmarks.fake_upstream", "--port", str(port)],
+        [sys.executable, "-m", module, "--port", str(port)],
         environment=clean_environment(),
         log_path=folder / "upstream.log",
         folder=ROOT,

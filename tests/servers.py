@@ -124,8 +124,13 @@ class RunningService:
         return self.child.exit_code
 
 
-def start_service(folder: Path, api_key: str, environment: Mapping[str, str]) -> RunningService:
-    """Run the service on a free port of the loopback interface; `environment` has its settings."""
+def start_service(
+    folder: Path, api_key: str, environment: Mapping[str, str], *, application: str = "service.wsgi:app"
+) -> RunningService:
+    """Run the service on a free port of the loopback interface; `environment` has its settings.
+
+    Another `application` than the service's own must answer `/livez` too.
+    """
     port = free_port()
     settings = {
         "VOCERO_HOST": "127.0.0.1",
@@ -136,7 +141,7 @@ def start_service(folder: Path, api_key: str, environment: Mapping[str, str]) ->
     }
     child = Child(
         "service",
-        [sys.executable, "-m", "gunicorn", "-c", "service/gunicorn_conf.py", "service.wsgi:app"],
+        [sys.executable, "-m", "gunicorn", "-c", "service/gunicorn_conf.py", application],
         environment=clean_environment(**settings),
         log_path=folder / "service.log",
         folder=ROOT,
