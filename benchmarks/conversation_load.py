@@ -133,15 +133,19 @@ def _check(opened: Sequence[ClientConversation]) -> None:
         raise LoadError(f"{len(ended)} of {len(opened)} conversations ended early ({', '.join(sorted(set(ended)))})")
 
 
-def _upgrade(target: Target) -> tuple[socket.socket, bytes]:
-    request = (
+def upgrade_request(target: Target) -> bytes:
+    """The HTTP request that opens a conversation's socket at `target`."""
+    return (
         f"GET {target.conversation_target} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n"
         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    ).encode()
+
+
+def _upgrade(target: Target) -> tuple[socket.socket, bytes]:
     sock = socket.create_connection(("127.0.0.1", target.port), timeout=OPEN_SECONDS)
     try:
-        sock.sendall(request.encode())
+        sock.sendall(upgrade_request(target))
         data = b""
         while (found := read_head(data)) is None:
             piece = sock.recv(65_536)

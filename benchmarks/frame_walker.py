@@ -29,11 +29,12 @@ class Walked(NamedTuple):
 
 
 class FrameWalker:
-    """Finds the frames of one direction of a connection."""
+    """Finds the frames of one direction of a connection; keeps payloads shorter than `whole_below` whole."""
 
-    __slots__ = ("_head", "_header", "_kept", "_left", "_length", "_mask", "_opcode")
+    __slots__ = ("_head", "_header", "_kept", "_left", "_length", "_mask", "_opcode", "_whole_below")
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole_below: int = KEPT_WHOLE_BELOW) -> None:
+        self._whole_below = whole_below
         self._header = b""
         self._opcode = self._length = self._left = self._kept = 0
         self._mask = self._head = b""
@@ -44,7 +45,7 @@ class FrameWalker:
         position, size = 0, len(data)
         while position < size:
             if not self._left and not self._header:
-                position = _take_whole(data, position, frames)
+                position = _take_whole(data, position, frames, self._whole_below)
                 if position == size:
                     break
             if not self._left:
@@ -75,7 +76,7 @@ class FrameWalker:
         self._header = b""
         self._opcode, self._length, self._left = header[0] & 0x0F, length, length
         self._mask = header[size - 4 : size] if header[1] & _MASKED else b""
-        self._kept = length if length < KEPT_WHOLE_BELOW else HEAD_BYTES
+        self._kept = length if length < self._whole_below else HEAD_BYTES
         self._head = b""
         return position + size - already
 
@@ -84,7 +85,7 @@ class FrameWalker:
         return Walked(self._opcode, self._length, head)
 
 
-def _take_whole(data: bytes | memoryview, position: int, frames: list[Walked]) -> int:
+def _take_whole(data: bytes | memoryview, position: int, frames: list[Walked], whole_below: int) -> int:
     """Append the frames that are whole from `position` on, and return where the first one begins that is not.
 
     A flood is read some thirty frames at a time, and this costs a third of the way that allows for any split. Frames of
@@ -99,7 +100,7 @@ def _take_whole(data: bytes | memoryview, position: int, frames: list[Walked]) -
         body = position + (8 if second & _MASKED else 4)
         if body + length > size:
             break
-        head = bytes(data[body : body + (length if length < KEPT_WHOLE_BELOW else HEAD_BYTES)])
+        head = bytes(data[body : body + (length if length < whole_below else HEAD_BYTES)])
         if second & _MASKED:
             head = apply_mask(head, bytes(data[body - 4 : body]))
         frames.append(Walked(data[position] & 0x0F, length, head))
