@@ -18,8 +18,9 @@ from typing import Any
 
 import orjson
 
-from service.conversation.events import audio_id_span
+from service.conversation.events import peek_audio
 from service.errors import UpstreamProtocolError
+from service.websocket import Message
 
 # What may come before the metadata is kept so long: far more than ElevenLabs sends, and a bound all the same.
 MAX_HELD_MESSAGES = 64
@@ -38,22 +39,43 @@ class AgentStream:
         self._stretches: list[tuple[int, int]] = [(0, 0)]
         self._interrupted = -1
         self._turn_is_open = True
+        # Around the audio of the messages that pass just now: nearly all are alike but for it, since they have the id
+        # of their turn.
+        self._passing_first = b""
+        self._passing_last = b""
         self.conversation_id: str | None = None
         self.error_seen = False
 
-    def handle(self, data: bytes) -> None:
+    def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Whether the message in `data[start:end]` is like the audio message before it, which passed unchanged."""
+        return (
+            bool(self._passing_last)
+            and data.endswith(self._passing_last, start, end)
+            and data.startswith(self._passing_first, start)
+        )
+
+    def count(self, messages: int) -> None:
+        """Nothing: ElevenLabs may send as much as it likes."""
+
+    def handle(self, message: Message) -> None:
         """Take one message of the leg that speaks now.
 
         Raises:
             UpstreamProtocolError: it is not a JSON object, or too much came before the metadata.
         """
-        span = audio_id_span(data)
-        if span is None:
+        data = message.data
+        audio = peek_audio(data)
+        if audio is None:
             self._handle_parsed(data)
             return
-        event_id = self._client_id(int(data[span[0] : span[1]]))
-        if event_id is not None:
-            self._pass_on(data if not self._offset else b"%b%d%b" % (data[: span[0]], event_id, data[span[1] :]))
+        event_id = self._client_id(audio.event_id)
+        if event_id is None:
+            return
+        if self._offset:
+            data = b"%b%d%b" % (data[: audio.id_begin], event_id, data[audio.id_end :])
+        elif self.conversation_id is not None:
+            self._passing_first, self._passing_last = audio.first, audio.last
+        self._pass_on(data)
 
     def agent_id_of(self, event_id: int) -> int:
         """The agent's own id for one that the client names (in `feedback`)."""
@@ -109,6 +131,7 @@ class AgentStream:
         agent_id = payload["event_id"]
         if kind == "interruption":
             self._interrupted = max(self._interrupted, agent_id + self._offset)
+            self._passing_last = b""
             self._turn_is_open = False
         elif kind in _OPENS_A_TURN:
             self._turn_is_open = True

@@ -12,7 +12,13 @@ from typing import Any
 
 import orjson
 
-from service.conversation.events import OPENING_EVENTS, is_user_audio, parse_client_message
+from service.conversation.events import (
+    OPENING_EVENTS,
+    USER_AUDIO_END,
+    USER_AUDIO_START,
+    parse_client_message,
+    user_audio_start,
+)
 from service.errors import RequestError, TooManyRequestsError
 from service.websocket import TEXT, Message
 
@@ -22,15 +28,28 @@ BURST_SECONDS = 4
 class ClientStream:
     """One conversation's messages from the client to the agent.
 
-    `agent_id_of` gives the agent's own event id for one that the client names. `messages_per_second` bounds the
-    rate, with a burst of four seconds' worth; 0 is no bound.
+    `send` takes what goes on to the agent; `agent_id_of` gives the agent's own event id for one that the client names.
+    `messages_per_second` bounds the rate, with a burst of four seconds' worth; 0 is no bound.
     """
 
-    def __init__(self, *, agent_id_of: Callable[[int], int], messages_per_second: int) -> None:
+    def __init__(
+        self, send: Callable[[bytes], None], *, agent_id_of: Callable[[int], int], messages_per_second: int
+    ) -> None:
+        self._send = send
         self._agent_id_of = agent_id_of
         self._rate = messages_per_second
         self._tokens = float(messages_per_second * BURST_SECONDS)
         self._counted_at = time.monotonic()
+        # How this client's audio messages begin, once one was seen: SDKs differ in where they put spaces.
+        self._audio_start = USER_AUDIO_START
+
+    def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Whether the message in `data[start:end]` is audio, which passes untouched (`Relay` counts it)."""
+        return data.startswith(self._audio_start, start) and data.endswith(USER_AUDIO_END, start, end)
+
+    def handle(self, message: Message) -> None:
+        """Take one message, and send on what `read` makes of it; raises as that."""
+        self._send(self.read(message))
 
     def read_first(self, message: Message) -> tuple[str, bytes]:
         """The kind of a conversation's first message, and its bytes.
@@ -39,7 +58,7 @@ class ClientStream:
             RequestError: it is none of those that can open a conversation.
         """
         data = self.read(message)
-        if is_user_audio(data):
+        if user_audio_start(data):
             return "user_audio_chunk", data
         kind = "user_audio_chunk" if "user_audio_chunk" in (parsed := parse_client_message(data)) else parsed["type"]
         if kind != "user_audio_chunk" and kind not in OPENING_EVENTS:
@@ -56,12 +75,13 @@ class ClientStream:
             RequestError: binary, not JSON, or without a type.
             TooManyRequestsError: more messages than the bound.
         """
-        self._count()
+        self.count(1)
         if message.opcode != TEXT:
             error = RequestError("Invalid message received: binary messages are not part of the protocol.")
             error.close_code = 1003
             raise error
-        if is_user_audio(message.data):
+        if audio_start := user_audio_start(message.data):
+            self._audio_start = audio_start
             return message.data
         parsed = parse_client_message(message.data)
         return self._with_agents_id(parsed) if parsed.get("type") == "feedback" else message.data
@@ -72,11 +92,16 @@ class ClientStream:
             feedback["event_id"] = self._agent_id_of(event_id)
         return orjson.dumps(feedback)
 
-    def _count(self) -> None:
+    def count(self, messages: int) -> None:
+        """Note that so many have come.
+
+        Raises:
+            TooManyRequestsError: more messages than the bound.
+        """
         if not self._rate:
             return
         now = time.monotonic()
-        self._tokens = min(self._rate * BURST_SECONDS, self._tokens + (now - self._counted_at) * self._rate) - 1
+        self._tokens = min(self._rate * BURST_SECONDS, self._tokens + (now - self._counted_at) * self._rate) - messages
         self._counted_at = now
         if self._tokens < 0:
             raise TooManyRequestsError(f"Too many messages: at most {self._rate} a second are taken.", retry_after=1.0)

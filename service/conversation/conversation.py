@@ -28,7 +28,7 @@ from service.errors import (
     VoceroError,
     WriteDeadlineError,
 )
-from service.websocket import Message, WebSocketConnection
+from service.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
 MAX_PING_SECONDS = 20.0
@@ -75,7 +75,9 @@ class Conversation:
         self._ping_seconds = min(MAX_PING_SECONDS, limits.idle_seconds / PINGS_BEFORE_IDLE)
         self._agent_stream = AgentStream(lambda data: self._relay_or_fail().send_to_client(data))
         self._client_stream = ClientStream(
-            agent_id_of=self._agent_stream.agent_id_of, messages_per_second=limits.messages_per_second
+            lambda data: self._relay_or_fail().send_to_agent(data),
+            agent_id_of=self._agent_stream.agent_id_of,
+            messages_per_second=limits.messages_per_second,
         )
         self._agent: WebSocketConnection | None = None
         self._relay: Relay | None = None
@@ -150,8 +152,8 @@ class Conversation:
             self._client,
             self._agent,
             loop=self._loop,
-            on_client_message=self._on_client_message,
-            on_agent_message=self._on_agent_message,
+            client_stream=self._client_stream,
+            agent_stream=self._agent_stream,
             idle_seconds=self._limits.idle_seconds,
             ping_seconds=self._ping_seconds,
         )
@@ -161,12 +163,6 @@ class Conversation:
             if relay.ended_by_client:
                 raise
             self._note(_ending_of_agent_side(exc))
-
-    def _on_client_message(self, message: Message) -> None:
-        self._relay_or_fail().send_to_agent(self._client_stream.read(message))
-
-    def _on_agent_message(self, message: Message) -> None:
-        self._agent_stream.handle(message.data)
 
     def _relay_or_fail(self) -> Relay:
         if self._relay is None:

@@ -8,7 +8,7 @@ pattern is anchored at the start of the message: the same words inside a nested 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,11 +17,12 @@ from service.errors import RequestError
 
 _HEAD_BYTES = 96
 _TAIL_BYTES = 96
-_USER_AUDIO_START = b'{"user_audio_chunk":"'  # as the browser SDK writes it; others put spaces in
+USER_AUDIO_START = b'{"user_audio_chunk":"'  # as the browser SDK writes it; others put spaces in
+USER_AUDIO_END = b'"}'
 _USER_AUDIO_HEAD = re.compile(rb'\s*\{\s*"user_audio_chunk"\s*:\s*"')
 _AUDIO_HEAD = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"audio"\s*,\s*)?"audio_event"\s*:\s*\{')
 _AUDIO_ID_HEAD = re.compile(rb'[^{]*\{[^{]*\{\s*"event_id"\s*:\s*(\d+)\s*,\s*"audio_base_64"')
-_AUDIO_ID_TAIL = re.compile(rb'"\s*,\s*"event_id"\s*:\s*(\d+)\s*\}\s*(?:,\s*"type"\s*:\s*"audio"\s*)?\}\s*\Z')
+_AUDIO_ID_TAIL = re.compile(rb'["}]\s*,\s*"event_id"\s*:\s*(\d+)\s*\}\s*(?:,\s*"type"\s*:\s*"audio"\s*)?\}\s*\Z')
 
 OPENING_EVENTS = frozenset(ClientEvent) | {"enclave_setup_config"}
 """What a client may say first, besides audio: ElevenLabs takes a conversation without initiation data too.
@@ -32,22 +33,35 @@ On-premises SDKs send `enclave_setup_config` before the initiation.
 _ERROR_CODES = frozenset({1000, 1002, 1008, 1011})  # the enumeration in ElevenLabs' AsyncAPI document
 
 
-def is_user_audio(data: bytes) -> bool:
-    """Whether a client's message is an audio chunk and looks whole."""
-    if not data.endswith(b'"}'):
-        return False
-    return data.startswith(_USER_AUDIO_START) or _USER_AUDIO_HEAD.match(data, 0, _HEAD_BYTES) is not None
+def user_audio_start(data: bytes) -> bytes:
+    """What a client's message begins with before its audio; empty when it is no audio chunk or does not look whole."""
+    found = data.endswith(USER_AUDIO_END) and _USER_AUDIO_HEAD.match(data, 0, _HEAD_BYTES)
+    return found.group() if found else b""
 
 
-def audio_id_span(data: bytes) -> tuple[int, int] | None:
-    """Where in an agent's audio message its `event_id` stands (start, end); None when it is no such message.
+class AudioPeek(NamedTuple):
+    """What stands around an agent's audio: `event_id` (from `id_begin` to `id_end`), and the bytes that this message's
+    neighbours of the same turn begin and end with too."""
 
-    None also for audio in a shape that the peek does not know: the caller parses that one.
-    """
-    if not _AUDIO_HEAD.match(data, 0, _HEAD_BYTES):
+    event_id: int
+    id_begin: int
+    id_end: int
+    first: bytes
+    last: bytes
+
+
+def peek_audio(data: bytes) -> AudioPeek | None:
+    """Look at what may be an agent's audio message; None when it is none, or in a shape that the peek does not know."""
+    head = _AUDIO_HEAD.match(data, 0, _HEAD_BYTES)
+    if not head:
         return None
-    found = _AUDIO_ID_TAIL.search(data, max(0, len(data) - _TAIL_BYTES)) or _AUDIO_ID_HEAD.match(data, 0, _HEAD_BYTES)
-    return found.span(1) if found else None
+    if found := _AUDIO_ID_TAIL.search(data, max(0, len(data) - _TAIL_BYTES)):
+        first, last = data[: head.end()], data[found.start() + 1 :]
+    elif found := _AUDIO_ID_HEAD.match(data, 0, _HEAD_BYTES):
+        first, last = data[: found.end()], data[-2:]
+    else:
+        return None
+    return AudioPeek(int(found[1]), *found.span(1), first, last)
 
 
 def parse_client_message(data: bytes) -> dict[str, Any]:

@@ -1,16 +1,22 @@
 """The relay: what a client and an agent say to each other, carried by callbacks of the event loop.
 
-The key decision: no greenlet wakes for a frame. Both sockets are non-blocking; a watcher of the loop calls back when
-one is readable, the callback reads into one buffer that all conversations of the process share (nothing switches
-between the read and the writes), cuts whole frames out, and writes them to the other side with a fresh mask where one
-is needed. Two waiting greenlets cost half as much again, and twice the memory (docs/performance.md). Nothing in a
-callback may block, and nothing may raise out of it.
+The key decisions:
+
+* No greenlet wakes for a frame. Both sockets are non-blocking; a watcher of the loop calls back when one is readable,
+  and the callback reads once into a buffer that all conversations of the process share (nothing switches between the
+  read and the writes). Two waiting greenlets cost half as much again, and twice the memory (docs/performance.md).
+* Audio is looked at where it lies. As long as the next frames are whole and their `Stream` lets them pass, they go out
+  together in one write: an agent's byte for byte, a client's with a fresh mask. Everything else is cut out as a message
+  and handed to the stream, which sends on what it makes of it. Both come out in the order in which they came in.
+
+Nothing in a callback may block, and nothing may raise out of it.
 
 A direction is in one of three states:
 
 * **reading**: the source's read watcher is on, and the sink has taken everything;
 * **held**: a write to the sink was short. The rest waits in the sink's `Outlet`, the source is not read (so TCP slows
-  its sender: a conversation holds one frame and what the kernel holds), and the sink has until its write deadline;
+  its sender: a conversation holds what was read once, and what the kernel holds), and the sink has until its write
+  deadline;
 * **over**: either side has ended. The first end counts; the caller, who waited in `run`, takes both sockets back and
   says goodbye.
 
@@ -19,11 +25,11 @@ Control frames go hop by hop: a ping is answered by us, to whoever sent it, and 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -33,7 +39,9 @@ from service.websocket.frames import CLOSE, PING, PONG, TEXT, Frame, build_frame
 
 READ, WRITE = 1, 2  # libev's names for what a watcher waits for
 READ_BYTES = 65_536
-"""More than a TLS record holds (16 kB), so no bytes stay behind inside OpenSSL, where the loop does not see them."""
+_TLS_RECORD_BYTES = 16_384
+MOST_AWAITED_BYTES = 32_768
+"""What the kernel may hold back of a frame until the rest is there; well below any receive buffer."""
 
 FRAMES_AT_ONCE = 64
 """Messages of one side that are handled before the others of the process get their turn."""
@@ -41,6 +49,23 @@ FRAMES_AT_ONCE = 64
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _buffer = bytearray(READ_BYTES)
 _view = memoryview(_buffer)
+
+
+def _receive_once(sock: socket.socket) -> int:
+    return sock.recv_into(_buffer, READ_BYTES)
+
+
+def _receive_records(sock: socket.socket) -> int:
+    """As many whole records as there are: a read of a TLS socket gives one at most, and bytes that stay behind inside
+    OpenSSL are where the loop does not see them."""
+    count = received = sock.recv_into(_buffer, _TLS_RECORD_BYTES)
+    while received == _TLS_RECORD_BYTES and count <= READ_BYTES - _TLS_RECORD_BYTES:
+        try:
+            received = sock.recv_into(_view[count:], _TLS_RECORD_BYTES)
+        except OSError:  # nothing more just now; an error comes again with the next read
+            break
+        count += received
+    return count
 
 
 class Watcher(Protocol):
@@ -66,12 +91,28 @@ class Loop(Protocol):
         """A watcher of the clock: after so many seconds, then every `repeat`."""
 
 
+class Stream(Protocol):
+    """What one side says, and what is made of it. All of it runs in the loop and must not block; a VoceroError that is
+    raised ends the relay as the fault of the side whose message it was."""
+
+    def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Whether the text message in `data[start:end]` goes on as it is; if not, `handle` gets it."""
+
+    def count(self, messages: int) -> None:
+        """Note so many messages that passed, before they are sent."""
+
+    def handle(self, message: Message) -> None:
+        """Take one whole message, and send to the other side what is to be sent."""
+
+
 class Outlet:
     """What goes out to one peer: at once if the kernel takes it, else as it can.
 
     `on_drained` is called when nothing is held back any more; `on_failed(error)` when the peer is gone or has not taken
     everything for `deadline_seconds`.
     """
+
+    __slots__ = ("_deadline", "_on_drained", "_on_failed", "_send", "_waiting", "_writable", "holds_back")
 
     def __init__(
         self,
@@ -87,7 +128,7 @@ class Outlet:
         self._deadline = loop.timer(deadline_seconds)
         self._on_drained = on_drained
         self._on_failed = on_failed
-        self._waiting: deque[memoryview] = deque()
+        self._waiting: list[bytes | memoryview] = []
         self.holds_back = False
 
     @property
@@ -95,32 +136,32 @@ class Outlet:
         """What is held back: it begins with the rest of a frame, perhaps."""
         return b"".join(self._waiting)
 
-    def write(self, data: bytes) -> None:
-        """Send `data`, after what is held back."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Send `data`, after what is held back; what cannot go out now is copied, so `data` may change afterwards."""
         if self.holds_back:
-            self._waiting.append(memoryview(data))
+            self._waiting.append(bytes(data))
             return
         try:
-            sent = self._send(data)
+            # Until it would block, and not just once: TLS sends one record of 16 kB a call.
+            while (sent := self._send(data)) < len(data):
+                data = memoryview(data)[sent:]
         except _WOULD_BLOCK:
-            sent = 0
-        except OSError:
-            self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
-            return
-        if sent < len(data):
             self.holds_back = True
-            self._waiting.append(memoryview(data)[sent:])
+            self._waiting.append(bytes(data))
             self._writable.start(self._write_more)
             self._deadline.start(self._on_failed, WriteDeadlineError(1013, "the peer does not read"))
+        except OSError:
+            self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
 
     def _write_more(self) -> None:
+        waiting = self._waiting
         try:
-            while self._waiting:
-                rest = self._waiting[0][self._send(self._waiting[0]) :]
-                if rest:
-                    self._waiting[0] = rest
-                    return
-                self._waiting.popleft()
+            while waiting:
+                sent = self._send(waiting[0])
+                if sent < len(waiting[0]):
+                    waiting[0] = memoryview(waiting[0])[sent:]
+                else:
+                    waiting.pop(0)
         except _WOULD_BLOCK:
             return
         except OSError:
@@ -140,24 +181,33 @@ class Outlet:
 class Side:
     """One peer of the relay: reads its messages, answers its pings, and takes what is sent to it."""
 
+    __slots__ = (
+        "_awaited", "_connection", "_does_not_read", "_is_encrypted", "_masks", "_next_round", "_on_end", "_over",
+        "_peer_close", "_readable", "_reader", "_reading", "_receive", "_sink", "_sock", "_source", "_stream",
+        "last_received", "outlet",
+    )  # fmt: skip
+
     def __init__(
         self,
         connection: WebSocketConnection,
         *,
         loop: Loop,
-        on_message: Callable[[Message], None],
+        stream: Stream,
         on_end: Callable[[Side, Exception], None],
     ) -> None:
         self._connection = connection
         lent = connection.lend()
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
-        self._on_message = on_message
+        self._is_encrypted = isinstance(lent.sock, ssl.SSLSocket)
+        self._receive = _receive_records if self._is_encrypted else _receive_once
+        self._stream = stream
         self._on_end = on_end
         self._readable = loop.io(lent.sock.fileno(), READ)
         # A timer of no time comes with the loop's next round, behind whatever sockets are ready by then; callbacks that
         # are queued in gevent's loop run for 5 ms before it looks at a socket again.
         self._next_round = loop.timer(0.0)
         self._reading = False
+        self._awaited = 1
         self._over = False
         self._does_not_read = False
         self._peer_close: ConnectionClosedError | None = None
@@ -181,10 +231,10 @@ class Side:
         """Go on: first with what was read already, then with what the socket has."""
         self._next_round.start(self._take_messages)
 
-    def send(self, data: bytes) -> None:
-        """Send one text message."""
+    def send(self, data: bytes, opcode: int = TEXT) -> None:
+        """Send one message, behind what was sent before."""
         if not self._over:
-            self.outlet.write(build_frame(TEXT, data, mask=self._masks))
+            self.outlet.write(build_frame(opcode, data, mask=self._masks))
 
     def check(self, now: float, *, ping_after: float, dead_after: float) -> None:
         """Ask a silent peer for a sign of life, and end the relay when none came for too long (seconds)."""
@@ -206,6 +256,9 @@ class Side:
         self._readable.close()
         self._next_round.close()
         self.outlet.close()
+        if self._awaited != 1:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._connection.take_back(
             unsent=self.outlet.unsent, last_received=self.last_received, peer_close=self._peer_close
         )
@@ -218,7 +271,7 @@ class Side:
         if self._over:
             return
         try:
-            count = self._sock.recv_into(_buffer)
+            count = self._receive(self._sock)
         except _WOULD_BLOCK:
             return
         except OSError:
@@ -228,30 +281,48 @@ class Side:
             self._fail(ConnectionClosedError(1006, "the connection ended without a close frame"))
             return
         self.last_received = time.monotonic()
-        self._reader.feed(_view[:count])
+        self._reader.feed(_buffer, count)
         self._take_messages()
+        self._reader.keep()
 
     def _take_messages(self) -> None:
-        """Hand up what is whole; go on reading, or come back later, or wait until the sink takes more."""
+        """Send on or hand up what is whole; go on reading, or come back later, or wait until the sink takes more."""
+        reader, sink, left = self._reader, self._sink, FRAMES_AT_ONCE
         try:
-            for _ in range(FRAMES_AT_ONCE):
-                if self._over or self._sink.holds_back:
+            while left > 0:
+                if self._over or sink.holds_back:
                     self._pause()
                     return
-                found = self._reader.next()
+                run, count = reader.next_run(self._stream.passes, left)
+                if count:
+                    self._stream.count(count)
+                    sink.write(run)
+                    left -= count
+                    continue
+                found = reader.next()
                 if found is None:
+                    self._await_rest()
                     self._read_on()
                     return
                 if isinstance(found, Message):
-                    self._on_message(found)
+                    self._stream.handle(found)
                 else:
                     self._handle_control(found)
+                left -= 1
         except Exception as exc:  # noqa: BLE001 (a callback's edge: the loop would print it and the talk would hang)
             self._fail(exc)
         else:
             # There may be more: the others first.
             self._pause()
             self._next_round.start(self._take_messages)
+
+    def _await_rest(self) -> None:
+        """Let the kernel wake us only when the rest of a frame is all there: clients' frames come in many packets, and
+        each packet would be a wake-up. (A TLS socket's bytes are not the frame's.)"""
+        awaited = 1 if self._is_encrypted else min(max(1, self._reader.missing), MOST_AWAITED_BYTES)
+        if awaited != self._awaited:
+            self._awaited = awaited
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, awaited)
 
     def _read_on(self) -> None:
         if not self._reading and not self._over:
@@ -285,11 +356,9 @@ class Side:
 
 
 class Relay:
-    """Carries between two connections until either ends.
+    """Carries between two connections until either ends; what each side says goes through its stream.
 
-    `on_client_message` and `on_agent_message` get each whole message; what they let through they give to
-    `send_to_agent` and `send_to_client`. They run in the loop: they must not block, and a VoceroError that they raise
-    ends the relay as the fault of the side whose message it was.
+    `send_to_agent` and `send_to_client` put a message between those that pass.
     """
 
     def __init__(
@@ -298,13 +367,13 @@ class Relay:
         agent: WebSocketConnection,
         *,
         loop: Loop,
-        on_client_message: Callable[[Message], None],
-        on_agent_message: Callable[[Message], None],
+        client_stream: Stream,
+        agent_stream: Stream,
         idle_seconds: float,
         ping_seconds: float,
     ) -> None:
-        self._client = Side(client, loop=loop, on_message=on_client_message, on_end=self._end)
-        self._agent = Side(agent, loop=loop, on_message=on_agent_message, on_end=self._end)
+        self._client = Side(client, loop=loop, stream=client_stream, on_end=self._end)
+        self._agent = Side(agent, loop=loop, stream=agent_stream, on_end=self._end)
         self._client.feeds(self._agent)
         self._agent.feeds(self._client)
         self.send_to_client = self._client.send

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from service.errors import FrameError
-from service.websocket.frames import CLOSE, CONTINUATION, TEXT, Frame, FrameParser
+from service.websocket.frames import CLOSE, CONTINUATION, TEXT, Frame, FrameParser, Passes
 
 
 class Message(NamedTuple):
@@ -19,24 +19,24 @@ class Message(NamedTuple):
     data: bytes
 
 
-class MessageReader:
-    """Puts a peer's frames together.
+class MessageReader(FrameParser):
+    """A parser that puts a peer's frames together.
 
     `expect_masked` is True on a server; `max_message_bytes` bounds one message over all its frames.
     """
 
-    __slots__ = ("_fragments", "_fragments_bytes", "_max_message_bytes", "_opcode", "_parser")
+    __slots__ = ("_fragments", "_fragments_bytes", "_max_message_bytes", "_opcode")
 
     def __init__(self, *, expect_masked: bool, max_message_bytes: int) -> None:
+        super().__init__(expect_masked=expect_masked, max_payload_bytes=max_message_bytes)
         self._max_message_bytes = max_message_bytes
-        self._parser = FrameParser(expect_masked=expect_masked, max_payload_bytes=max_message_bytes)
         self._fragments: list[bytes] = []
         self._fragments_bytes = 0
         self._opcode = 0
 
-    def feed(self, data: bytes | memoryview) -> None:
-        """Take what arrived, split anywhere."""
-        self._parser.feed(data)
+    def next_run(self, passes: Passes, most: int) -> tuple[bytes | memoryview, int]:
+        """As the parser's; nothing while a message in fragments is under way, for which another must not begin."""
+        return (b"", 0) if self._opcode else super().next_run(passes, most)
 
     def next(self) -> Message | Frame | None:
         """What the next frame makes: a whole message, or the frame itself if it is a control frame (they come between
@@ -47,7 +47,7 @@ class MessageReader:
         Raises:
             FrameError: the peer broke the protocol (1002, 1007) or the bound (1009).
         """
-        frame = self._parser.next_frame()
+        frame = self.next_frame()
         if frame is None or frame.opcode >= CLOSE:
             return frame
         return self._assemble(frame) or frame

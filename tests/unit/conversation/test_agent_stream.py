@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.conversation.agent_stream import MAX_HELD_MESSAGES, AgentStream
-from service.conversation.events import audio_id_span
+from service.conversation.events import peek_audio
 from service.errors import UpstreamProtocolError
+from service.websocket import TEXT, Message
 
 METADATA = {
     "type": "conversation_initiation_metadata",
@@ -35,12 +36,21 @@ def response(event_id: int) -> dict[str, object]:
     return {"type": "agent_response", "agent_response_event": {"agent_response": "Hi", "event_id": event_id}}
 
 
-def through(*messages: object, stream: AgentStream | None = None) -> list[dict[str, object]]:
+def bytes_through(*messages: object, peeking: bool = True) -> list[bytes]:
+    """What comes out, with the relay's short cut for what passes as it is, or all of it handled."""
     sent: list[bytes] = []
     stream = AgentStream(sent.append)
     for message in messages:
-        stream.handle(message if isinstance(message, bytes) else json.dumps(message).encode())
-    return [json.loads(data) for data in sent]
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        if peeking and stream.passes(b"before" + data + b"behind", 6, 6 + len(data)):
+            sent.append(data)
+        else:
+            stream.handle(Message(TEXT, data))
+    return sent
+
+
+def through(*messages: object) -> list[dict[str, object]]:
+    return [json.loads(data) for data in bytes_through(*messages)]
 
 
 def test_metadata_comes_first_and_what_came_before_it_follows():
@@ -83,7 +93,7 @@ def test_a_client_that_names_an_event_means_the_agents_own_id():
     sent: list[bytes] = []
     stream = AgentStream(sent.append)
     for message in (METADATA, response(5), interruption(5), response(5), response(6)):
-        stream.handle(json.dumps(message).encode())
+        stream.handle(Message(TEXT, json.dumps(message).encode()))
     assert [json.loads(data)["agent_response_event"]["event_id"] for data in (sent[1], *sent[3:])] == [5, 6, 7]
     assert [stream.agent_id_of(event_id) for event_id in (5, 6, 7)] == [5, 5, 6]
 
@@ -94,12 +104,8 @@ def test_a_flat_error_is_given_the_nested_form_that_clients_read():
 
 
 def test_unknown_events_pass_byte_for_byte():
-    sent: list[bytes] = []
-    stream = AgentStream(sent.append)
-    stream.handle(json.dumps(METADATA).encode())
     strange = b'{"type" :"brand_new", "x":{"a":[1, 2]} , "y": "\xc3\xb1"}'
-    stream.handle(strange)
-    assert sent[-1] is strange
+    assert bytes_through(METADATA, strange)[-1] is strange
 
 
 @pytest.mark.parametrize("garbage", [b"", b"nonsense", b"[1]", b'"text"', b'{"type":'])
@@ -116,6 +122,9 @@ shapes = st.sampled_from(
         lambda i: (
             f'{{"type":"audio","audio_event":{{"audio_base_64":"","event_id":{i},"alignment":{{"chars":["a"]}}}}}}'
         ),
+        lambda i: (
+            f'{{"audio_event":{{"audio_base_64":"Q","alignment":{{"chars":["a"]}},"event_id":{i}}},"type":"audio"}}'
+        ),
         lambda i: f' {{ "type" : "audio" , "audio_event" : {{ "audio_base_64" : "Q" , "event_id" : {i} }} }} ',
     ]
 )
@@ -124,14 +133,15 @@ shapes = st.sampled_from(
 @given(shapes, st.integers(0, sys.maxsize))
 def test_the_peek_finds_the_id_that_a_parser_finds_or_nothing(shape, event_id):
     data = shape(event_id).encode()
-    span = audio_id_span(data)
-    assert span is None or int(data[span[0] : span[1]]) == json.loads(data)["audio_event"]["event_id"]
+    peek = peek_audio(data)
+    assert peek is None or int(data[peek.id_begin : peek.id_end]) == json.loads(data)["audio_event"]["event_id"]
+    assert peek is None or peek.event_id == event_id
 
 
 @given(st.integers(0, 9))
 def test_words_inside_another_event_are_not_taken_for_audio(event_id):
     tool = {"type": "client_tool_call", "client_tool_call": {"parameters": audio(event_id), "event_id": 1}}
-    assert audio_id_span(json.dumps(tool).encode()) is None
+    assert peek_audio(json.dumps(tool).encode()) is None
 
 
 turns = st.lists(
@@ -148,3 +158,27 @@ def test_no_audio_that_a_client_gets_is_at_or_below_an_interruption(messages):
             last = max(last, event["interruption_event"]["event_id"])
         elif event["type"] == "audio":
             assert event["audio_event"]["event_id"] > last
+
+
+shaped = st.tuples(shapes, st.integers(0, 6)).map(lambda drawn: drawn[0](drawn[1]).encode())
+
+
+@given(st.lists(st.one_of(shaped, st.integers(0, 6).map(interruption), st.integers(0, 6).map(response)), max_size=40))
+def test_the_short_cut_for_audio_sends_what_the_long_way_would(messages):
+    assert bytes_through(METADATA, *messages) == bytes_through(METADATA, *messages, peeking=False)
+
+
+def test_audio_takes_the_short_cut_only_like_the_message_before_it_and_not_after_an_interruption():
+    stream = AgentStream([].append)
+
+    def passes(message: dict[str, object]) -> bool:
+        data = json.dumps(message).encode()
+        return stream.passes(data, 0, len(data))
+
+    stream.handle(Message(TEXT, json.dumps(audio(1)).encode()))
+    assert not passes(audio(1)), "before the metadata nothing goes out"
+    stream.handle(Message(TEXT, json.dumps(METADATA).encode()))
+    stream.handle(Message(TEXT, json.dumps(audio(1)).encode()))
+    assert (passes(audio(1)), passes(audio(2)), passes(response(1))) == (True, False, False)
+    stream.handle(Message(TEXT, json.dumps(interruption(1)).encode()))
+    assert not passes(audio(1))

@@ -13,7 +13,7 @@ from service.websocket import BINARY, TEXT, Message
 
 @pytest.fixture
 def stream() -> ClientStream:
-    return ClientStream(agent_id_of=lambda event_id: event_id - 100, messages_per_second=0)
+    return ClientStream([].append, agent_id_of=lambda event_id: event_id - 100, messages_per_second=0)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,28 @@ def test_an_unknown_first_message_is_refused_with_the_one_that_is_expected(strea
 
 
 def test_more_messages_than_the_bound_end_the_conversation_after_the_burst():
-    stream = ClientStream(agent_id_of=int, messages_per_second=10)
+    stream = ClientStream([].append, agent_id_of=int, messages_per_second=10)
     message = Message(TEXT, b'{"user_audio_chunk":""}')
     for _ in range(10 * BURST_SECONDS):
         stream.read(message)
     with pytest.raises(TooManyRequestsError):
         for _ in range(10 * BURST_SECONDS):
             stream.read(message)
+
+
+@pytest.mark.parametrize("start", [b'{"user_audio_chunk":"', b'{"user_audio_chunk": "', b' {  "user_audio_chunk" : "'])
+def test_audio_passes_in_whatever_way_this_client_writes_it(stream, start):
+    data = start + b"A" * 200 + b'"}'
+    stream.handle(Message(TEXT, data))
+    assert stream.passes(b"before" + data + b"behind", 6, 6 + len(data))
+
+
+@pytest.mark.parametrize("data", [b'{"user_audio_chunk":"AAAA', b'{"type":"user_message","text":"hi"}', b"", b'"}'])
+def test_what_is_no_whole_audio_does_not_pass_unread(stream, data):
+    assert not stream.passes(data, 0, len(data))
+
+
+def test_messages_that_passed_count_towards_the_bound():
+    stream = ClientStream([].append, agent_id_of=int, messages_per_second=10)
+    with pytest.raises(TooManyRequestsError):
+        stream.count(20 * BURST_SECONDS)

@@ -101,11 +101,36 @@ def encrypted_pair() -> tuple[Any, Any]:
     return client.wrap_socket(ours, server_hostname="agent.test"), accepting.get(timeout=LIMIT)
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    with gevent.Timeout(LIMIT):
+        while not condition():
+            gevent.sleep(0)
+
+
+class Told:
+    """A stream that passes every other length of text, and hands the rest to `on_message`, so that runs and single
+    messages take turns."""
+
+    def __init__(self, on_message: Callable[[Message], None]) -> None:
+        self.on_message = on_message
+        self.passed = 0
+
+    def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        return (end - start) % 2 == 0
+
+    def count(self, messages: int) -> None:
+        self.passed += messages
+
+    def handle(self, message: Message) -> None:
+        self.on_message(message)
+
+
 class Bench:
     """A relay between two far ends, running in a greenlet."""
 
     def __init__(self, *, write_deadline_seconds: float = LIMIT, idle_seconds: float = 60.0, tls: bool = False) -> None:
         ours, theirs = gevent.socket.socketpair()
+        self._client_socket = ours
         self.client = Far(theirs, masks=True)
         self.client_connection = WebSocketConnection(
             ours, is_client=False, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
@@ -115,24 +140,23 @@ class Bench:
         self._agent = WebSocketConnection(
             ours, is_client=True, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
         )
+        self.client_stream = Told(lambda message: self.relay.send_to_agent(message.data))
+        self.agent_stream = Told(lambda message: self.relay.send_to_client(message.data))
         self.relay = Relay(
             self.client_connection,
             self._agent,
             loop=gevent.get_hub().loop,
-            on_client_message=self._hear_client,
-            on_agent_message=self._hear_agent,
+            client_stream=self.client_stream,
+            agent_stream=self.agent_stream,
             idle_seconds=idle_seconds,
             ping_seconds=idle_seconds / 3,
         )
-        self.on_client_message: Callable[[Message], None] = lambda message: self.relay.send_to_agent(message.data)
-        self.on_agent_message: Callable[[Message], None] = lambda message: self.relay.send_to_client(message.data)
         self.running = gevent.spawn(self._run)
 
-    def _hear_client(self, message: Message) -> None:
-        self.on_client_message(message)
-
-    def _hear_agent(self, message: Message) -> None:
-        self.on_agent_message(message)
+    def awaited(self) -> int:
+        """How many bytes the kernel waits for before it tells us of any."""
+        awaited: int = self._client_socket.getsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_RCVLOWAT)
+        return awaited
 
     def _run(self) -> Exception | None:
         try:
@@ -168,7 +192,10 @@ def start() -> Iterator[Callable[..., Bench]]:
         bench.close()
 
 
-texts = st.one_of(st.text(max_size=40), st.sampled_from(["", "ñ" * 70, "x" * 126, "y" * 65_536, "z" * 150_000]))
+texts = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(["", "ñ" * 70, "x" * 126, "u" * 127, "v" * 200, "w" * 20_000, "y" * 65_536, "z" * 150_000]),
+)
 scripts = st.lists(st.tuples(texts, st.lists(st.integers(0, 200_000), max_size=3), st.booleans()), max_size=6)
 
 
@@ -269,6 +296,25 @@ def test_what_waits_decrypted_inside_a_tls_socket_is_not_forgotten(start, size):
     speaker.join(timeout=LIMIT)
 
 
+def test_the_rest_of_a_frame_is_waited_for_by_the_kernel_and_a_short_message_behind_it_is_not(start):
+    bench = start()
+    frame = bench.client.frame(TEXT, b"x" * 20_000)
+    bench.client.sock.sendall(frame[:5_000])
+    wait_for(lambda: bench.awaited() == 15_008)
+    bench.client.sock.sendall(frame[5_000:] + bench.client.frame(TEXT, b"short"))
+    assert bench.agent.read_messages(2) == ["x" * 20_000, "short"]
+    wait_for(lambda: bench.awaited() == 1)
+
+
+def test_whoever_gets_the_socket_back_in_the_middle_of_a_frame_is_woken_by_every_byte(start):
+    bench = start()
+    bench.client.sock.sendall(bench.client.frame(TEXT, b"x" * 20_000)[:5_000])
+    wait_for(lambda: bench.awaited() == 15_008)
+    bench.relay.stop()
+    assert bench.error() is None
+    assert bench.awaited() == 1
+
+
 def test_a_goodbye_comes_behind_the_rest_of_a_frame_that_is_half_out(start):
     bench = start()
     speaker = gevent.spawn(lambda: bench.agent.sock.sendall(bench.agent.frame(TEXT, b"x" * 100_000) * 200))
@@ -323,7 +369,7 @@ def test_a_message_that_is_refused_ends_the_relay_as_its_senders_fault(start):
     def refuse(_: object) -> None:
         raise RequestError("no")
 
-    bench.on_client_message = refuse
+    bench.client_stream.on_message = refuse
     bench.client.sock.sendall(bench.client.frame(TEXT, b"anything"))
     assert isinstance(bench.error(), RequestError)
     assert bench.relay.ended_by_client
@@ -335,7 +381,7 @@ def test_an_unforeseen_error_ends_the_relay_instead_of_leaving_it_hanging(start)
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
-    bench.on_agent_message = fail
+    bench.agent_stream.on_message = fail
     bench.agent.sock.sendall(bench.agent.frame(TEXT, b"anything"))
     assert isinstance(bench.error(), ZeroDivisionError)
 
@@ -345,10 +391,10 @@ def test_a_sender_of_tiny_frames_gives_the_others_their_turn(start):
     before, bench, after = start(), start(), start()  # the loop may call back in any order
     handled: list[int] = []
     waited: list[int] = []
-    bench.on_client_message = lambda _: handled.append(1)
+    bench.client_stream.on_message = lambda _: handled.append(1)
     bench.client.sock.sendall(bench.client.frame(TEXT, b"") * 20_000)  # all of it is there before the relay looks
     for bystander in (before, after):
-        bystander.on_client_message = lambda _: waited.append(len(handled))
+        bystander.client_stream.on_message = lambda _: waited.append(len(handled))
         bystander.client.sock.sendall(bystander.client.frame(TEXT, b"hello"))
     while len(waited) < 2:
         gevent.sleep(0)
