@@ -26,7 +26,7 @@ SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
 CONVERSATION_PATH = "/v1/convai/conversation"
 _SPEECH_PATH = re.compile(r"/v1/text-to-speech/bench_(\d+)x(\d+)_(\d+)ms/stream")
 _SECONDS_FOR_A_REQUEST = 10.0
-_METADATA = {
+METADATA: Mapping[str, Any] = {
     "type": "conversation_initiation_metadata",
     "conversation_initiation_metadata_event": {
         "conversation_id": "conv_bench",
@@ -69,7 +69,7 @@ class FakeUpstream:
 
         def answer(event: Mapping[str, Any]) -> None:
             if event["type"] == "conversation_initiation_client_data":
-                end.send_event(_METADATA)
+                end.send_event(METADATA)
 
         def forget() -> None:
             self._ends.pop(id(end), None)

@@ -144,9 +144,8 @@ class Channel:
         except BlockingIOError:
             pass
         except OSError:
-            self.close()
-            self._on_end()
-            return
+            # What the peer said before it went is still there to be read, and then the end is.
+            data, self.on_drained = memoryview(b""), None
         if data and not self._backlog:
             self._watch(selectors.EVENT_READ | selectors.EVENT_WRITE)
         self._backlog = data
