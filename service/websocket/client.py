@@ -1,8 +1,9 @@
 """Opening a WebSocket as a client.
 
-The key decision: `websockets`' sans-I/O protocol builds and checks the handshake over a plain socket of the standard
-library, so that it works under gevent and with threads; bytes behind the answer's head stay ours. Library clients
-may hold a frame that came in the same segment as the 101 for 1 to 3 seconds (docs/architecture.md, traps).
+The key decision: the handshake is ours too (`client_handshake.py`), over a plain socket of the standard library, so
+that it works under gevent and with threads, costs a third of a library's, and bytes behind the answer's head stay ours.
+Library clients may hold a frame that came in the same segment as the 101 for 1 to 3 seconds (docs/architecture.md,
+traps).
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake
-from websockets.typing import Subprotocol
-from websockets.uri import WebSocketURI, parse_uri
-
 from service.errors import HandshakeError
+from service.websocket import addresses
+from service.websocket.client_handshake import (
+    SocketAddress,
+    build_request,
+    is_switching,
+    new_key,
+    parse_url,
+    read_refusal,
+    read_switch,
+)
 from service.websocket.connection import WebSocketConnection
 
 MAX_HEAD_BYTES = 65_536
 MAX_BODY_BYTES = 65_536
+_READ_BYTES = 16_384
 
 
 def connect(
@@ -43,20 +50,19 @@ def connect(
         HandshakeError: the server answered, but not with a proper 101.
         TimeoutError: it took too long.
         OSError: no connection (refused, unreachable, TLS failure).
+        ValueError: a URL, header or subprotocol that cannot be used.
     """
-    uri = parse_uri(url)
+    address, key = parse_url(url), new_key()
+    request = build_request(address, key, headers=headers, subprotocols=subprotocols)
     deadline = time.monotonic() + connect_seconds
-    sock = _open_socket(uri, ssl_context, deadline)
+    sock = _open_socket(address, ssl_context, deadline)
     try:
-        protocol = ClientProtocol(uri, subprotocols=[Subprotocol(name) for name in subprotocols] or None)
-        request = protocol.connect()
-        for name, value in (headers or {}).items():
-            request.headers[name] = value
-        protocol.send_request(request)
-        sock.settimeout(_left(deadline))
-        sock.sendall(b"".join(protocol.data_to_send()))
+        _send(sock, request, deadline)
         head, rest = _read_head(sock, deadline)
-        _check_answer(protocol, head, rest, sock, deadline)
+        if not is_switching(head):
+            status, found = read_refusal(head)
+            raise HandshakeError(status, _read_body(sock, rest, found, deadline), found)
+        subprotocol = read_switch(head, key, subprotocols=subprotocols)
     except BaseException:  # whatever it is, the socket is not handed out
         sock.close()
         raise
@@ -65,24 +71,53 @@ def connect(
         is_client=True,
         write_deadline_seconds=write_deadline_seconds,
         max_message_bytes=max_message_bytes,
-        subprotocol=protocol.subprotocol,
+        subprotocol=subprotocol,
         received=rest,
     )
 
 
-def _open_socket(uri: WebSocketURI, ssl_context: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    sock = socket.create_connection((uri.host, uri.port), timeout=_left(deadline))
+def _open_socket(address: SocketAddress, ssl_context: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    if address.is_secure and ssl_context is None:
+        raise ValueError("a wss: URL needs the shared TLS context")
+    sock = _connect(address, deadline)
+    if not address.is_secure or ssl_context is None:
+        return sock
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not uri.secure:
-            return sock
-        if ssl_context is None:
-            raise ValueError("a wss: URL needs the shared TLS context")
         sock.settimeout(_left(deadline))
-        return ssl_context.wrap_socket(sock, server_hostname=uri.host)
-    except BaseException:  # as above
+        return ssl_context.wrap_socket(sock, server_hostname=address.host)
+    except BaseException:  # whatever it is, the socket is not handed out
         sock.close()
         raise
+
+
+def _connect(address: SocketAddress, deadline: float) -> socket.socket:
+    """A TCP connection to the first of the host's addresses that takes one."""
+    failure: OSError = OSError("the host has no address")
+    for family, place in addresses.look_up(address.host, address.port):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(_left(deadline))
+            sock.connect(place)
+        except OSError as exc:
+            sock.close()
+            failure = exc
+        except BaseException:  # as above
+            sock.close()
+            raise
+        else:
+            return sock
+    addresses.forget(address.host, address.port)
+    try:
+        raise failure
+    finally:
+        del failure  # its traceback holds this frame: a cycle, and with it the closed socket's leftovers
+
+
+def _send(sock: socket.socket, data: bytes, deadline: float) -> None:
+    while data:
+        sock.settimeout(_left(deadline))
+        data = data[sock.send(data) :]
 
 
 def _read_head(sock: socket.socket, deadline: float) -> tuple[bytes, bytes]:
@@ -91,28 +126,11 @@ def _read_head(sock: socket.socket, deadline: float) -> tuple[bytes, bytes]:
         if len(data) > MAX_HEAD_BYTES:
             raise HandshakeError(502, b"the answer's head is too long")
         sock.settimeout(_left(deadline))
-        piece = sock.recv(16_384)
+        piece = sock.recv(_READ_BYTES)
         if not piece:
             raise ConnectionResetError("the server hung up during the upgrade")
         data += piece
     return data[: end + 4], data[end + 4 :]
-
-
-def _check_answer(protocol: ClientProtocol, head: bytes, rest: bytes, sock: socket.socket, deadline: float) -> None:
-    status = head[9:12]
-    if status == b"101":
-        protocol.receive_data(head)
-        problem = protocol.handshake_exc
-        if problem is None and protocol.events_received():
-            return
-        raise HandshakeError(101, str(problem).encode()) from (
-            problem if isinstance(problem, InvalidHandshake) else None
-        )
-    lines = head.decode("latin-1").split("\r\n")[1:]
-    headers = {
-        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
-    }
-    raise HandshakeError(int(status) if status.isdigit() else 502, _read_body(sock, rest, headers, deadline), headers)
 
 
 def _read_body(sock: socket.socket, data: bytes, headers: Mapping[str, str], deadline: float) -> bytes:
@@ -121,7 +139,7 @@ def _read_body(sock: socket.socket, data: bytes, headers: Mapping[str, str], dea
     with contextlib.suppress(OSError):  # the status is what counts; the body is only its explanation
         while len(data) < wanted:
             sock.settimeout(_left(deadline))
-            piece = sock.recv(16_384)
+            piece = sock.recv(_READ_BYTES)
             if not piece:
                 break
             data += piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http
 import socket
 import threading
@@ -15,6 +16,8 @@ from websockets.utils import accept_key
 from service.errors import HandshakeError
 from service.websocket import TEXT, connect
 from service.websocket.frames import build_frame
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
 
 @contextmanager
@@ -112,11 +115,89 @@ def test_a_refused_upgrade_is_reported_with_status_headers_and_body(status):
         b"not HTTP at all\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\nshort",
         b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 100_000,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
     ],
 )
 def test_an_answer_that_makes_no_sense_is_a_handshake_error(answer):
     with raw_server(lambda _: answer) as url, pytest.raises(HandshakeError):
         connect(url, connect_seconds=1)
+
+
+def test_an_answer_that_comes_byte_by_byte_is_read_and_what_follows_it_is_not_lost():
+    frame = build_frame(TEXT, b"first", mask=False)
+
+    def run(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in accept(connection.recv(65_536)) + frame:
+                connection.send(bytes([byte]))
+            connection.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run, args=(listener,))
+        thread.start()
+        connection = connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/")
+        assert connection.receive(5) == (TEXT, b"first")
+        connection.abort()
+        thread.join()
+
+
+def test_an_answer_may_be_cut_in_two_anywhere(monkeypatch):
+    """Every place in turn, with a socket that hands out the two parts."""
+    answer = accept(b"Sec-WebSocket-Key: " + KEY + b"\r\n") + build_frame(TEXT, b"x", mask=False)
+    monkeypatch.setattr("service.websocket.client.new_key", lambda: KEY)
+
+    def finish(theirs: socket.socket, rest: bytes) -> None:
+        theirs.recv(65_536)
+        theirs.sendall(rest)
+
+    for cut in range(1, len(answer)):
+        ours, theirs = socket.socketpair()
+        monkeypatch.setattr("service.websocket.client._connect", lambda *_, ours=ours: ours)
+        with theirs:
+            theirs.sendall(answer[:cut])
+            writer = threading.Thread(target=finish, args=(theirs, answer[cut:]))
+            writer.start()
+            connection = connect("ws://localhost/")
+            writer.join()
+            assert connection.receive(5) == (TEXT, b"x")
+            connection.abort()
+
+
+def test_a_server_that_hangs_up_during_the_upgrade_is_an_os_error():
+    def run(listener: socket.socket) -> None:
+        listener.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run, args=(listener,))
+        thread.start()
+        with pytest.raises(OSError, match=r"hung up|reset|Broken pipe"):
+            connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/")
+        thread.join()
+
+
+def test_a_server_that_drips_its_answer_gets_no_more_time_than_one_that_is_silent():
+    ended = threading.Event()
+
+    def run(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            while not ended.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run, args=(listener,))
+        thread.start()
+        with pytest.raises(TimeoutError):
+            connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", connect_seconds=0.3)
+        ended.set()
+        thread.join()
+
+
+def test_a_secure_url_needs_a_context_and_nothing_is_opened_without():
+    with pytest.raises(ValueError, match="context"):
+        connect("wss://127.0.0.1:1/")
 
 
 def test_a_server_that_says_nothing_is_a_timeout():
