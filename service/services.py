@@ -15,8 +15,8 @@ from redis.retry import Retry
 from service.config import Settings
 from service.conversation.admission import Admission
 from service.conversation.conversation import Limits
+from service.conversation.event_loop import Loop
 from service.conversation.registry import ConversationRegistry
-from service.conversation.relay import Loop
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import ConfigurationError

@@ -14,7 +14,6 @@ import orjson
 
 from service.conversation.events import (
     OPENING_EVENTS,
-    USER_AUDIO_END,
     USER_AUDIO_START,
     parse_client_message,
     user_audio_start,
@@ -43,9 +42,12 @@ class ClientStream:
         # How this client's audio messages begin, once one was seen: SDKs differ in where they put spaces.
         self._audio_start = USER_AUDIO_START
 
-    def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
-        """Whether the message in `data[start:end]` is audio, which passes untouched (`Relay` counts it)."""
-        return data.startswith(self._audio_start, start) and data.endswith(USER_AUDIO_END, start, end)
+    def passes(self, data: bytes | bytearray, start: int, _end: int) -> bool:
+        """Whether the message from `start` on is audio, which passes unread: its first bytes tell.
+
+        That it is whole and base64 is for ElevenLabs to see, as it must.
+        """
+        return data.startswith(self._audio_start, start)
 
     def handle(self, message: Message) -> None:
         """Take one message, and send on what `read` makes of it; raises as that."""

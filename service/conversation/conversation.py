@@ -17,8 +17,9 @@ import structlog
 
 from service.conversation.agent_stream import AgentStream
 from service.conversation.client_stream import ClientStream
+from service.conversation.event_loop import Loop
 from service.conversation.events import build_error_event
-from service.conversation.relay import Loop, Relay
+from service.conversation.relay import Relay
 from service.errors import (
     ConnectionClosedError,
     FrameError,

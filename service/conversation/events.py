@@ -18,7 +18,6 @@ from service.errors import RequestError
 _HEAD_BYTES = 96
 _TAIL_BYTES = 96
 USER_AUDIO_START = b'{"user_audio_chunk":"'  # as the browser SDK writes it; others put spaces in
-USER_AUDIO_END = b'"}'
 _USER_AUDIO_HEAD = re.compile(rb'\s*\{\s*"user_audio_chunk"\s*:\s*"')
 _AUDIO_HEAD = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"audio"\s*,\s*)?"audio_event"\s*:\s*\{')
 _AUDIO_ID_HEAD = re.compile(rb'[^{]*\{[^{]*\{\s*"event_id"\s*:\s*(\d+)\s*,\s*"audio_base_64"')
@@ -35,7 +34,7 @@ _ERROR_CODES = frozenset({1000, 1002, 1008, 1011})  # the enumeration in ElevenL
 
 def user_audio_start(data: bytes) -> bytes:
     """What a client's message begins with before its audio; empty when it is no audio chunk or does not look whole."""
-    found = data.endswith(USER_AUDIO_END) and _USER_AUDIO_HEAD.match(data, 0, _HEAD_BYTES)
+    found = data.endswith(b'"}') and _USER_AUDIO_HEAD.match(data, 0, _HEAD_BYTES)
     return found.group() if found else b""
 
 

@@ -31,72 +31,29 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from service.conversation import inlet
+from service.conversation.event_loop import READ, Loop
+from service.conversation.inlet import ROOM
+from service.conversation.outlet import WOULD_BLOCK, Outlet
 from service.errors import ConnectionClosedError, WriteDeadlineError
 from service.websocket import Message, WebSocketConnection
 from service.websocket.frames import CLOSE, PING, PONG, TEXT, Frame, build_frame, read_close_payload
 
-READ, WRITE = 1, 2  # libev's names for what a watcher waits for
-READ_BYTES = 65_536
-_TLS_RECORD_BYTES = 16_384
 MOST_AWAITED_BYTES = 32_768
 """What the kernel may hold back of a frame until the rest is there; well below any receive buffer."""
 
 FRAMES_AT_ONCE = 64
 """Messages of one side that are handled before the others of the process get their turn."""
 
-_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_buffer = bytearray(READ_BYTES)
-_view = memoryview(_buffer)
-
-
-def _receive_once(sock: socket.socket) -> int:
-    return sock.recv_into(_buffer, READ_BYTES)
-
-
-def _receive_records(sock: socket.socket) -> int:
-    """As many whole records as there are: a read of a TLS socket gives one at most, and bytes that stay behind inside
-    OpenSSL are where the loop does not see them."""
-    count = received = sock.recv_into(_buffer, _TLS_RECORD_BYTES)
-    while received == _TLS_RECORD_BYTES and count <= READ_BYTES - _TLS_RECORD_BYTES:
-        try:
-            received = sock.recv_into(_view[count:], _TLS_RECORD_BYTES)
-        except OSError:  # nothing more just now; an error comes again with the next read
-            break
-        count += received
-    return count
-
-
-class Watcher(Protocol):
-    """One thing that a loop watches."""
-
-    def start(self, callback: Callable[..., None], /, *args: Any) -> None:
-        """Call back whenever it happens, until stopped."""
-
-    def stop(self) -> None:
-        """Do not call back any more."""
-
-    def close(self) -> None:
-        """Stop for good."""
-
-
-class Loop(Protocol):
-    """An event loop, as gevent's hub has it (`gevent.get_hub().loop`)."""
-
-    def io(self, fd: int, events: int, /) -> Watcher:
-        """A watcher of a file descriptor for READ or WRITE."""
-
-    def timer(self, after: float, repeat: float = 0.0, /) -> Watcher:
-        """A watcher of the clock: after so many seconds, then every `repeat`."""
-
 
 class Stream(Protocol):
     """What one side says, and what is made of it. All of it runs in the loop and must not block; a VoceroError that is
     raised ends the relay as the fault of the side whose message it was."""
 
-    def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
-        """Whether the text message in `data[start:end]` goes on as it is; if not, `handle` gets it."""
+    def passes(self, data: bytes | bytearray, start: int, end: int, /) -> bool:
+        """Whether the text message in `data[start:end]` goes on unread (see `Passes`); if not, `handle` gets it."""
 
     def count(self, messages: int) -> None:
         """Note so many messages that passed, before they are sent."""
@@ -105,86 +62,13 @@ class Stream(Protocol):
         """Take one whole message, and send to the other side what is to be sent."""
 
 
-class Outlet:
-    """What goes out to one peer: at once if the kernel takes it, else as it can.
-
-    `on_drained` is called when nothing is held back any more; `on_failed(error)` when the peer is gone or has not taken
-    everything for `deadline_seconds`.
-    """
-
-    __slots__ = ("_deadline", "_on_drained", "_on_failed", "_send", "_waiting", "_writable", "holds_back")
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        *,
-        loop: Loop,
-        deadline_seconds: float,
-        on_drained: Callable[[], None],
-        on_failed: Callable[[Exception], None],
-    ) -> None:
-        self._send = sock.send
-        self._writable = loop.io(sock.fileno(), WRITE)
-        self._deadline = loop.timer(deadline_seconds)
-        self._on_drained = on_drained
-        self._on_failed = on_failed
-        self._waiting: list[bytes | memoryview] = []
-        self.holds_back = False
-
-    @property
-    def unsent(self) -> bytes:
-        """What is held back: it begins with the rest of a frame, perhaps."""
-        return b"".join(self._waiting)
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Send `data`, after what is held back; what cannot go out now is copied, so `data` may change afterwards."""
-        if self.holds_back:
-            self._waiting.append(bytes(data))
-            return
-        try:
-            # Until it would block, and not just once: TLS sends one record of 16 kB a call.
-            while (sent := self._send(data)) < len(data):
-                data = memoryview(data)[sent:]
-        except _WOULD_BLOCK:
-            self.holds_back = True
-            self._waiting.append(bytes(data))
-            self._writable.start(self._write_more)
-            self._deadline.start(self._on_failed, WriteDeadlineError(1013, "the peer does not read"))
-        except OSError:
-            self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
-
-    def _write_more(self) -> None:
-        waiting = self._waiting
-        try:
-            while waiting:
-                sent = self._send(waiting[0])
-                if sent < len(waiting[0]):
-                    waiting[0] = memoryview(waiting[0])[sent:]
-                else:
-                    waiting.pop(0)
-        except _WOULD_BLOCK:
-            return
-        except OSError:
-            self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
-            return
-        self.holds_back = False
-        self._writable.stop()
-        self._deadline.stop()
-        self._on_drained()
-
-    def close(self) -> None:
-        """Watch no more; what is unsent stays in `unsent`."""
-        self._writable.close()
-        self._deadline.close()
-
-
 class Side:
     """One peer of the relay: reads its messages, answers its pings, and takes what is sent to it."""
 
     __slots__ = (
         "_awaited", "_connection", "_does_not_read", "_is_encrypted", "_masks", "_next_round", "_on_end", "_over",
-        "_peer_close", "_readable", "_reader", "_reading", "_receive", "_sink", "_sock", "_source", "_stream",
-        "last_received", "outlet",
+        "_peer_close", "_readable", "_reader", "_reading", "_receive", "_sink", "_sock", "_source",
+        "_stream", "last_received", "outlet",
     )  # fmt: skip
 
     def __init__(
@@ -199,7 +83,7 @@ class Side:
         lent = connection.lend()
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
         self._is_encrypted = isinstance(lent.sock, ssl.SSLSocket)
-        self._receive = _receive_records if self._is_encrypted else _receive_once
+        self._receive = inlet.receive_records if self._is_encrypted else inlet.receive
         self._stream = stream
         self._on_end = on_end
         self._readable = loop.io(lent.sock.fileno(), READ)
@@ -272,7 +156,7 @@ class Side:
             return
         try:
             count = self._receive(self._sock)
-        except _WOULD_BLOCK:
+        except WOULD_BLOCK:
             return
         except OSError:
             self._fail(ConnectionClosedError(1006, "the connection was lost"))
@@ -281,7 +165,7 @@ class Side:
             self._fail(ConnectionClosedError(1006, "the connection ended without a close frame"))
             return
         self.last_received = time.monotonic()
-        self._reader.feed(_buffer, count)
+        self._reader.feed(inlet.buffer, ROOM, ROOM + count)
         self._take_messages()
         self._reader.keep()
 
@@ -295,20 +179,20 @@ class Side:
                     return
                 run, count = reader.next_run(self._stream.passes, left)
                 if count:
-                    self._stream.count(count)
-                    sink.write(run)
+                    with run:  # a buffer that is looked at cannot grow, not even for an error's traceback
+                        self._stream.count(count)
+                        sink.write(run)
                     left -= count
-                    continue
-                found = reader.next()
-                if found is None:
-                    self._await_rest()
-                    self._read_on()
+                elif found := reader.next():
+                    left -= 1
+                    if isinstance(found, Message):
+                        self._stream.handle(found)
+                    else:
+                        self._handle_control(found)
+                if reader.missing and not sink.holds_back:
+                    # A frame that came without even its end, behind no other, comes in many packets.
+                    self._read_on(reader.missing if left == FRAMES_AT_ONCE else 1)
                     return
-                if isinstance(found, Message):
-                    self._stream.handle(found)
-                else:
-                    self._handle_control(found)
-                left -= 1
         except Exception as exc:  # noqa: BLE001 (a callback's edge: the loop would print it and the talk would hang)
             self._fail(exc)
         else:
@@ -316,16 +200,15 @@ class Side:
             self._pause()
             self._next_round.start(self._take_messages)
 
-    def _await_rest(self) -> None:
-        """Let the kernel wake us only when the rest of a frame is all there: clients' frames come in many packets, and
-        each packet would be a wake-up. (A TLS socket's bytes are not the frame's.)"""
-        awaited = 1 if self._is_encrypted else min(max(1, self._reader.missing), MOST_AWAITED_BYTES)
+    def _read_on(self, awaited: int) -> None:
+        """Read when there is more; the kernel may wait until there are `awaited` bytes."""
+        if self._over:
+            return
+        awaited = 1 if self._is_encrypted else min(awaited, MOST_AWAITED_BYTES)  # a record's bytes are no frame's
         if awaited != self._awaited:
             self._awaited = awaited
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, awaited)
-
-    def _read_on(self) -> None:
-        if not self._reading and not self._over:
+        if not self._reading:
             self._reading = True
             self._readable.start(self._on_readable)
 

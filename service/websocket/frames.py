@@ -24,13 +24,13 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _CLOSE_CODES_ON_THE_WIRE = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 MAX_REASON_BYTES = 123
-_FIN = 0x80
-_MASKED = 0x80
-_WHOLE_TEXT = _FIN | TEXT
+_WHOLE_TEXT = 0x80 | TEXT
 _LENGTH_IN_TWO_BYTES = 126
+_MASKED_LENGTH_IN_TWO_BYTES = 0x80 | 126
 
 Passes = Callable[[bytes | bytearray, int, int], bool]
-"""Whether the text in `data[start:end]` may go on as it is."""
+"""Whether the text in `data[start:end]` may go on unread. Of a masked one, only the first PEEK_BYTES are there."""
+PEEK_BYTES = 64  # a multiple of the key's length, more than the beginning of any audio message
 
 
 class MaskKeys:
@@ -51,6 +51,7 @@ class MaskKeys:
 
 
 _mask_keys = MaskKeys()
+_NOTHING = memoryview(b"")
 
 
 class Frame(NamedTuple):
@@ -69,29 +70,41 @@ class FrameParser:
 
     Bytes are looked at where they lie, in the buffer that they were read into. Only what is left of a frame at the end
     of a read is copied, by `keep`.
+
+    `missing` is how many more bytes the next frame needs, as far as that is known; 0 while it may be there.
     """
 
-    __slots__ = ("_buffer", "_end", "_expect_masked", "_max_payload_bytes", "_own", "_start")
+    __slots__ = ("_buffer", "_end", "_expect_masked", "_max_payload_bytes", "_own", "_start", "missing")
 
     def __init__(self, *, expect_masked: bool, max_payload_bytes: int) -> None:
         self._buffer: bytes | bytearray = b""
+        self.missing = 0
         self._own: bytearray | None = None  # what `_buffer` is when it was lent by nobody
         self._start = 0
         self._end = 0
         self._expect_masked = expect_masked
         self._max_payload_bytes = max_payload_bytes
 
-    def feed(self, data: bytes | bytearray, count: int | None = None) -> None:
-        """Take what arrived: the first `count` bytes of `data`, which may change again only after `keep`."""
-        count = len(data) if count is None else count
-        if self._start == self._end:
-            self._buffer, self._own, self._start, self._end = data, None, 0, count
+    def feed(self, data: bytes | bytearray, start: int = 0, end: int | None = None) -> None:
+        """Take what arrived: `data[start:end]`, which may change again only after `keep`.
+
+        What is left of a frame goes in front of it, if there is room for that: then whole reads are never copied.
+        """
+        end = len(data) if end is None else end
+        left = self._end - self._start
+        self.missing = 0
+        if not left:
+            self._buffer, self._own, self._start, self._end = data, None, start, end
+            return
+        if isinstance(data, bytearray) and left <= start:
+            data[start - left : start] = self._buffer[self._start : self._end]
+            self._buffer, self._own, self._start, self._end = data, None, start - left, end
             return
         self.keep()
         own = self._own = self._own or bytearray()
         if self._start:
             del own[: self._start]
-        own += data if count == len(data) else memoryview(data)[:count]
+        own += memoryview(data)[start:end]
         self._buffer, self._start, self._end = own, 0, len(own)
 
     def keep(self) -> None:
@@ -103,14 +116,6 @@ class FrameParser:
             self._buffer = self._own = bytearray(memoryview(self._buffer)[self._start : self._end])
             self._start, self._end = 0, len(self._own)
 
-    @property
-    def missing(self) -> int:
-        """How many bytes the next frame waits for; 0 when nothing of it is there, 1 while its length is unknown."""
-        if self._start == self._end:
-            return 0
-        header = self._read_header()
-        return 1 if header is None else max(1, header[1] - self._end)
-
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None until more has arrived.
 
@@ -119,9 +124,11 @@ class FrameParser:
         """
         header = self._read_header()
         if header is None:
+            self.missing = 1
             return None
         body, end = header
         if end > self._end:
+            self.missing = end - self._end
             return None
         buffer, first = self._buffer, self._buffer[self._start]
         with memoryview(buffer) as view:
@@ -132,50 +139,49 @@ class FrameParser:
         self._start = end
         return Frame(bool(first & 0x80), first & 0x0F, payload)
 
-    def next_run(self, passes: Passes, most: int) -> tuple[bytes | memoryview, int]:
-        """What to send on of the messages that come next and pass unchanged, and how many they are (at most `most`).
+    def next_run(self, passes: Passes, most: int) -> tuple[memoryview, int]:
+        """What to send on of the messages that come next and pass unread, and how many they are (at most `most`).
 
         Only the commonest kind of frame is in a run: a whole text message of 126 to 65,535 bytes, all there, which
-        `passes(data, start, end)` lets through after a look at its payload where it lies. A server's frames go on byte
-        for byte, as a view of the buffer: send it before `keep`. A client's get a fresh mask each (section 5.3), and
-        must be ASCII, which spares checking UTF-8.
+        `passes` lets through after a look at its beginning. A run is a piece of the buffer as it lies there (send it
+        before `keep`): a server's frames go on byte for byte, a client's with a fresh mask (section 5.3). Both have the
+        same layout on either side.
         """
-        if self._expect_masked:
-            return self._next_masked_run(passes, most)
         buffer, limit, position, count = self._buffer, self._end, self._start, 0
-        while count < most and limit - position > 4 and buffer[position] == _WHOLE_TEXT:
-            if buffer[position + 1] != _LENGTH_IN_TWO_BYTES:
-                break
+        masked = self._expect_masked
+        if masked and isinstance(buffer, bytes):  # cannot be masked where it lies: `next_frame` takes what is in it
+            return _NOTHING, 0
+        view = memoryview(buffer)
+        second = _MASKED_LENGTH_IN_TWO_BYTES if masked else _LENGTH_IN_TWO_BYTES
+        header = 8 if masked else 4
+        while (
+            count < most
+            and limit - position > header
+            and buffer[position] == _WHOLE_TEXT
+            and buffer[position + 1] == second
+        ):
             length = buffer[position + 2] << 8 | buffer[position + 3]
-            body = position + 4
+            body = position + header
             end = body + length
-            if end > limit or not 126 <= length <= self._max_payload_bytes or not passes(buffer, body, end):
+            if not 126 <= length <= self._max_payload_bytes:
+                break
+            if end > limit:
+                self.missing = end - limit
+                break
+            if not masked:
+                if not passes(buffer, body, end):
+                    break
+            elif passes(apply_mask(view[body : body + PEEK_BYTES], buffer[position + 4 : body]), 0, length):
+                # A mask over the key and what it masks: the new key is as random as the mask, and fits.
+                view[position + 4 : end] = apply_mask(view[position + 4 : end], _mask_keys.draw())
+            else:
                 break
             position = end
             count += 1
+        else:
+            self.missing = 1 if position == limit else 0
         start, self._start = self._start, position
-        return (memoryview(buffer)[start:position], count) if count else (b"", 0)
-
-    def _next_masked_run(self, passes: Passes, most: int) -> tuple[bytes, int]:
-        buffer, limit, position, count = self._buffer, self._end, self._start, 0
-        pieces: list[bytes | bytearray] = []
-        while count < most and limit - position > 8 and buffer[position] == _WHOLE_TEXT:
-            if buffer[position + 1] != _MASKED | _LENGTH_IN_TWO_BYTES:
-                break
-            length = buffer[position + 2] << 8 | buffer[position + 3]
-            body = position + 8
-            end = body + length
-            if end > limit or not 126 <= length <= self._max_payload_bytes:
-                break
-            payload = apply_mask(buffer[body:end], buffer[position + 4 : body])
-            if not passes(payload, 0, length) or not payload.isascii():
-                break
-            key = _mask_keys.draw()
-            pieces += (buffer[position : position + 4], key, apply_mask(payload, key))
-            position = end
-            count += 1
-        self._start = position
-        return b"".join(pieces), count
+        return (view[start:position], count) if count else (_NOTHING, 0)
 
     def _read_header(self) -> tuple[int, int] | None:
         """Where the next frame's payload begins and ends (it may not all be there); None until the header is."""

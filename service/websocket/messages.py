@@ -34,9 +34,9 @@ class MessageReader(FrameParser):
         self._fragments_bytes = 0
         self._opcode = 0
 
-    def next_run(self, passes: Passes, most: int) -> tuple[bytes | memoryview, int]:
+    def next_run(self, passes: Passes, most: int) -> tuple[memoryview, int]:
         """As the parser's; nothing while a message in fragments is under way, for which another must not begin."""
-        return (b"", 0) if self._opcode else super().next_run(passes, most)
+        return (memoryview(b""), 0) if self._opcode else super().next_run(passes, most)
 
     def next(self) -> Message | Frame | None:
         """What the next frame makes: a whole message, or the frame itself if it is a control frame (they come between

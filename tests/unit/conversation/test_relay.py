@@ -375,6 +375,26 @@ def test_a_message_that_is_refused_ends_the_relay_as_its_senders_fault(start):
     assert bench.relay.ended_by_client
 
 
+def test_a_run_that_is_refused_leaves_a_connection_that_can_still_read(start):
+    """Its rest is a buffer that must be able to grow, while the error's traceback knows all that was looked at."""
+    bench = start()
+
+    def refuse(_: int) -> None:
+        raise RequestError("too many")
+
+    bench.client_stream.count = refuse
+    long = bench.client.frame(TEXT, b"x" * 60_000)
+    bench.client.sock.sendall(long[:50_000])
+    wait_for(lambda: bench.awaited() > 1)
+    speaker = gevent.spawn(bench.client.sock.sendall, long[50_000:] + long * 3 + long[:-1])
+    error = bench.error()
+    closing = gevent.spawn(bench.client_connection.close, 1008, str(error))
+    assert bench.client.read_to_the_close()[1] == 1008
+    bench.client.sock.sendall(bench.client.frame(CLOSE, b""))
+    closing.get(timeout=LIMIT)
+    speaker.join(LIMIT)
+
+
 def test_an_unforeseen_error_ends_the_relay_instead_of_leaving_it_hanging(start):
     bench = start()
 

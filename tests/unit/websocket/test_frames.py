@@ -31,12 +31,13 @@ def parse(stream: bytes, cuts: list[int], *, masked: bool) -> list[Frame]:
 def parse_through_one_buffer(stream: bytes, cuts: list[int], *, masked: bool) -> bytes:
     """What is sent on when every read goes into the same buffer, as in the relay: runs, and frames built anew."""
     parser = FrameParser(expect_masked=masked, max_payload_bytes=LIMIT)
-    buffer = bytearray(LIMIT * 10)
+    room = 1000  # some of what is left of a frame fits in front of a read, some does not
+    buffer = bytearray(room + LIMIT * 10)
     sent = b""
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     for start, end in itertools.pairwise(edges):
-        buffer[: end - start] = stream[start:end]
-        parser.feed(buffer, end - start)
+        buffer[room : room + end - start] = stream[start:end]
+        parser.feed(buffer, room, room + end - start)
         while True:
             run, count = parser.next_run(lambda data, begin, stop: data[begin : begin + 1] == b"p", most=2)
             sent += run
@@ -83,7 +84,7 @@ def test_a_run_of_a_clients_frames_gets_fresh_masks_and_a_servers_stays_as_it_is
     for masked in (True, False):
         stream = b"".join(build_frame(TEXT, b"p" * 200, mask=masked) for _ in range(5))
         parser = FrameParser(expect_masked=masked, max_payload_bytes=LIMIT)
-        parser.feed(stream)
+        parser.feed(bytearray(stream))
         run, count = parser.next_run(lambda *_: True, most=9)
         assert count == 5
         assert (bytes(run) == stream) is not masked
@@ -92,12 +93,12 @@ def test_a_run_of_a_clients_frames_gets_fresh_masks_and_a_servers_stays_as_it_is
 
 
 @pytest.mark.parametrize(
-    ("opcode", "payload"), [(BINARY, b"p" * 200), (PING, b"p" * 100), (TEXT, b"p" * 100), (TEXT, "ñ".encode() * 100)]
+    ("opcode", "payload"), [(BINARY, b"p" * 200), (PING, b"p" * 100), (TEXT, b"p" * 100), (TEXT, b"p" * 65_536)]
 )
 def test_no_run_takes_what_must_be_looked_at_whole(opcode, payload):
     parser = FrameParser(expect_masked=True, max_payload_bytes=LIMIT)
-    parser.feed(build_frame(opcode, payload, mask=True))
-    assert parser.next_run(lambda *_: True, most=9) == (b"", 0)
+    parser.feed(bytearray(build_frame(opcode, payload, mask=True)))
+    assert parser.next_run(lambda *_: True, most=9) == (memoryview(b""), 0)
 
 
 def test_the_parser_knows_how_much_of_a_frame_is_missing():
@@ -106,9 +107,10 @@ def test_the_parser_knows_how_much_of_a_frame_is_missing():
     missing = []
     for edge in (0, 1, 500, len(stream)):
         parser.feed(stream[:edge])
+        parser.next_frame()
         missing.append(parser.missing)
         parser = FrameParser(expect_masked=True, max_payload_bytes=LIMIT)
-    assert missing == [0, 1, 508, 1]
+    assert missing == [1, 1, 508, 0]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child only draws, writes and ends

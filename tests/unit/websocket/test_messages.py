@@ -29,6 +29,6 @@ def test_no_run_begins_within_a_message_in_fragments():
     reader = MessageReader(expect_masked=False, max_message_bytes=1000)
     reader.feed(b"\x01\x02Ho" + build_frame(TEXT, b"p" * 200, mask=False))
     assert reader.next() == Frame(False, TEXT, b"Ho")
-    assert reader.next_run(lambda *_: True, most=9) == (b"", 0)
+    assert reader.next_run(lambda *_: True, most=9) == (memoryview(b""), 0)
     with pytest.raises(FrameError, match="within a message"):
         reader.next()
