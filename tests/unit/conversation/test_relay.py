@@ -383,10 +383,9 @@ def test_a_run_that_is_refused_leaves_a_connection_that_can_still_read(start):
         raise RequestError("too many")
 
     bench.client_stream.count = refuse
-    long = bench.client.frame(TEXT, b"x" * 60_000)
-    bench.client.sock.sendall(long[:50_000])
-    wait_for(lambda: bench.awaited() > 1)
-    speaker = gevent.spawn(bench.client.sock.sendall, long[50_000:] + long * 3 + long[:-1])
+    # More than fits in front of the next read; the run comes with its end, and half a frame behind it.
+    long, short = bench.client.frame(TEXT, b"x" * 150_001), bench.client.frame(TEXT, b"x" * 1000)
+    speaker = gevent.spawn(bench.client.sock.sendall, long + short * 10 + long[:10_000])
     error = bench.error()
     closing = gevent.spawn(bench.client_connection.close, 1008, str(error))
     assert bench.client.read_to_the_close()[1] == 1008
