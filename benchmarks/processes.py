@@ -51,15 +51,24 @@ class Usage:
 
 
 class UsageMeter:
-    """Measures from its making to `read`. The client is the process that asks."""
+    """Measures from `start` (or its making) to `stop` (or `read`). The client is the process that asks."""
 
     def __init__(self, *, upstream_pid: int, worker_pids: tuple[int, ...]) -> None:
         self._groups = {"client": (os.getpid(),), "upstream": (upstream_pid,), "worker": worker_pids}
         self._start = self._now()
+        self._stop: dict[str, float] | None = None
+
+    def start(self) -> None:
+        """Count from here on."""
+        self._start, self._stop = self._now(), None
+
+    def stop(self) -> None:
+        """Count no further."""
+        self._stop = self._now()
 
     def read(self) -> Usage:
-        """What was used since."""
-        used = {name: value - self._start[name] for name, value in self._now().items()}
+        """What was used in between."""
+        used = {name: value - self._start[name] for name, value in (self._stop or self._now()).items()}
         others = max(0.0, used.pop("machine") - used["client"] - used["upstream"] - used["worker"])
         return Usage(**used, others=others)
 

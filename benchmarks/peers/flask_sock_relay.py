@@ -13,7 +13,7 @@ import simple_websocket  # type: ignore[import-untyped]  # it ships none
 from flask import Flask
 from flask_sock import Sock
 
-from benchmarks.fake_upstream import CONVERSATION_PATH
+from benchmarks.generator.targets import CONVERSATION_PATH
 
 
 def create_app(upstream_port: int) -> Flask:

@@ -1,4 +1,4 @@
-"""A stand-in for ElevenLabs that costs next to nothing: `python -m benchmarks.fake_upstream --port N`.
+"""A stand-in for ElevenLabs that costs next to nothing: `python -m benchmarks.generator.fake_upstream --help`.
 
 It signs URLs, answers the agents socket with metadata and then does what the client's plan says, and streams as many
 bytes of "speech" as the voice's id asks for. The sandbox is the one to talk to; this one is only fast.
@@ -9,24 +9,25 @@ from __future__ import annotations
 import argparse
 import gc
 import re
-import selectors
 import socket
+import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
 from websockets.utils import accept_key
 
-from benchmarks.conversation_end import ConversationEnd
-from benchmarks.http_head import Head, read_head
-from benchmarks.loop import Channel, Loop
+from benchmarks.generator.conversation_end import ConversationEnd
+from benchmarks.generator.http_head import Head, read_head
+from benchmarks.generator.loop import Channel, Loop
+from benchmarks.generator.targets import AGENT_ID, CONVERSATION_PATH
+from benchmarks.generator.tls_channel import TlsChannel
 
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
-CONVERSATION_PATH = "/v1/convai/conversation"
 _SPEECH_PATH = re.compile(r"/v1/text-to-speech/bench_(\d+)x(\d+)_(\d+)ms/stream")
-_SECONDS_FOR_A_REQUEST = 10.0
-METADATA: Mapping[str, Any] = {
+_METADATA = {
     "type": "conversation_initiation_metadata",
     "conversation_initiation_metadata_event": {
         "conversation_id": "conv_bench",
@@ -42,51 +43,54 @@ def speech_path(chunks: int, chunk_bytes: int, gap_ms: int) -> str:
 
 
 class FakeUpstream:
-    """The server at `port` of the loopback interface, over `loop`."""
+    """The server over `loop`; `listen` opens a port."""
 
-    def __init__(self, loop: Loop, port: int) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._port = port
         self._ends: dict[int, ConversationEnd] = {}
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        self._listener.setblocking(False)
-        loop.selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def _accept(self, _ready: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except BlockingIOError:
-            return
-        _HttpConnection(self, self._loop, sock)
+    def listen(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Serve at `port` of the loopback interface, with TLS if there is a context."""
+        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        listener.setblocking(False)
 
-    def signed_url(self) -> bytes:
-        """The answer to a request for a signed URL."""
-        query = "agent_id=agent_bench&conversation_signature=bench"
-        return orjson.dumps({"signed_url": f"ws://127.0.0.1:{self._port}{CONVERSATION_PATH}?{query}"})
+        def accept(_events: int) -> None:
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            _HttpConnection(self, self._loop, sock, tls)
 
-    def converse(self, sock: socket.socket, rest: bytes) -> None:
-        """Be the agent on an upgraded socket."""
+        self._loop.watch(listener.fileno(), accept)
+
+    def converse(self, channel: Channel | TlsChannel, rest: bytes) -> None:
+        """Be the agent on an upgraded connection."""
 
         def answer(event: Mapping[str, Any]) -> None:
             if event["type"] == "conversation_initiation_client_data":
-                end.send_event(METADATA)
+                end.send_event(_METADATA)
 
         def forget() -> None:
             self._ends.pop(id(end), None)
 
-        end = ConversationEnd(self._loop, sock, is_client=False, on_event=answer, on_end=forget, received=rest)
+        end = ConversationEnd(self._loop, channel, is_client=False, on_event=answer, on_end=forget)
         self._ends[id(end)] = end
+        end.read(rest)
 
 
 class _HttpConnection:
     """A keep-alive connection until it is upgraded or ended."""
 
-    def __init__(self, server: FakeUpstream, loop: Loop, sock: socket.socket) -> None:
+    def __init__(self, server: FakeUpstream, loop: Loop, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._server = server
         self._loop = loop
-        self._sock = sock
         self._data = b""
-        self._channel = Channel(loop, sock, on_data=self._read, on_end=lambda: None)
+        self._place = f"{'wss' if tls else 'ws'}://127.0.0.1:{sock.getsockname()[1]}"
+        self._channel: Channel | TlsChannel
+        if tls is None:
+            self._channel = Channel(loop, sock, on_data=self._read, on_end=_ignore)
+        else:
+            self._channel = TlsChannel(loop, sock, context=tls, on_data=self._read, on_end=_ignore)
 
     def _read(self, data: memoryview) -> None:
         self._data += data
@@ -103,7 +107,8 @@ class _HttpConnection:
         path = head.target.partition("?")[0]
         speech = _SPEECH_PATH.fullmatch(path)
         if path == SIGNED_URL_PATH:
-            self._send("application/json", self._server.signed_url())
+            query = f"agent_id={AGENT_ID}&conversation_signature=bench"
+            self._send("application/json", orjson.dumps({"signed_url": f"{self._place}{CONVERSATION_PATH}?{query}"}))
         elif path == CONVERSATION_PATH and "sec-websocket-key" in head.headers:
             self._upgrade(head.headers["sec-websocket-key"])
         elif speech:
@@ -122,7 +127,7 @@ class _HttpConnection:
             f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
         )
         self._channel.write(answer.encode())
-        self._server.converse(self._channel.detach(), self._data)
+        self._server.converse(self._channel, self._data)
 
     def _stream(self, chunks: int, size: int, gap_seconds: float) -> None:
         chunk = b"%x\r\n%b\r\n" % (size, bytes(size))
@@ -147,12 +152,28 @@ class _HttpConnection:
             self._channel.write_when_drained(next_chunk)
 
 
+def _ignore() -> None:
+    """Nothing is kept of a connection that was not upgraded."""
+
+
+def tls_context(certificate: Path) -> ssl.SSLContext:
+    """A server's context over a PEM file with its key and its certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
 def main() -> None:
     """Serve until somebody ends the process."""
     parser = argparse.ArgumentParser(description="A stand-in for ElevenLabs, for benchmarks.")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--tls-port", type=int, required=True)
+    parser.add_argument("--certificate", type=Path, required=True, help="for the TLS port: key and certificate, PEM")
+    options = parser.parse_args()
     loop = Loop()
-    FakeUpstream(loop, parser.parse_args().port)
+    upstream = FakeUpstream(loop)
+    upstream.listen(options.port)
+    upstream.listen(options.tls_port, tls_context(options.certificate))
     gc.freeze()
     gc.disable()  # nothing here makes cycles worth a pause in the middle of a measurement
     while True:

@@ -1,15 +1,11 @@
-"""What a load is sent over: nothing but the loopback interface, or a relay.
-
-Another relay to compare with is one more entry of `benchmarks.peers.catalogue`.
-"""
+"""What a load is sent over: nothing but the loopback interface, or a relay."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.fake_upstream import CONVERSATION_PATH
-
 AGENT_ID = "agent_bench"
+CONVERSATION_PATH = "/v1/convai/conversation"
 
 
 @dataclass(frozen=True)

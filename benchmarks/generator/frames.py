@@ -1,7 +1,8 @@
-"""Walks over a stream of WebSocket frames without keeping the payloads of large ones.
+"""WebSocket frames as a load needs them: built whole, and walked over without keeping the payloads of large ones.
 
-The key decision: `service.websocket.frames` cuts frames for the service, which needs every byte. A load generator
-needs to know that a frame has arrived whole and what its first bytes say; the rest is skipped, never copied.
+The key decision: nothing of `service.websocket` is used. A load that became faster with what it measures would hide
+the difference; and a service needs every byte of a frame, where a load needs to know that it has arrived whole and what
+its first bytes say. The rest is skipped, never copied.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import NamedTuple
 
 from websockets.speedups import apply_mask
 
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+
 KEPT_WHOLE_BELOW = 4000
 """Payloads shorter than this are kept whole: control frames and events. Audio is longer."""
 
@@ -17,7 +20,19 @@ HEAD_BYTES = 96
 """What is kept of a longer payload: an audio message up to and with its stamp."""
 
 _LONGEST_HEADER = 14
-_MASKED = 0x80
+_FIN = _MASKED = 0x80
+
+
+def build_frame(opcode: int, payload: bytes, *, mask: bytes | None) -> bytes:
+    """One whole frame, of a client with `mask`, of a server without."""
+    size, bit = len(payload), _MASKED if mask else 0
+    if size < 126:
+        header = bytes((_FIN | opcode, bit | size))
+    elif size < 65_536:
+        header = bytes((_FIN | opcode, bit | 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((_FIN | opcode, bit | 127)) + size.to_bytes(8, "big")
+    return header + mask + apply_mask(payload, mask) if mask else header + payload
 
 
 class Walked(NamedTuple):
@@ -29,12 +44,11 @@ class Walked(NamedTuple):
 
 
 class FrameWalker:
-    """Finds the frames of one direction of a connection; keeps payloads shorter than `whole_below` whole."""
+    """Finds the frames of one direction of a connection."""
 
-    __slots__ = ("_head", "_header", "_kept", "_left", "_length", "_mask", "_opcode", "_whole_below")
+    __slots__ = ("_head", "_header", "_kept", "_left", "_length", "_mask", "_opcode")
 
-    def __init__(self, *, whole_below: int = KEPT_WHOLE_BELOW) -> None:
-        self._whole_below = whole_below
+    def __init__(self) -> None:
         self._header = b""
         self._opcode = self._length = self._left = self._kept = 0
         self._mask = self._head = b""
@@ -45,7 +59,7 @@ class FrameWalker:
         position, size = 0, len(data)
         while position < size:
             if not self._left and not self._header:
-                position = _take_whole(data, position, frames, self._whole_below)
+                position = _take_whole(data, position, frames)
                 if position == size:
                     break
             if not self._left:
@@ -76,7 +90,7 @@ class FrameWalker:
         self._header = b""
         self._opcode, self._length, self._left = header[0] & 0x0F, length, length
         self._mask = header[size - 4 : size] if header[1] & _MASKED else b""
-        self._kept = length if length < self._whole_below else HEAD_BYTES
+        self._kept = length if length < KEPT_WHOLE_BELOW else HEAD_BYTES
         self._head = b""
         return position + size - already
 
@@ -85,7 +99,7 @@ class FrameWalker:
         return Walked(self._opcode, self._length, head)
 
 
-def _take_whole(data: bytes | memoryview, position: int, frames: list[Walked], whole_below: int) -> int:
+def _take_whole(data: bytes | memoryview, position: int, frames: list[Walked]) -> int:
     """Append the frames that are whole from `position` on, and return where the first one begins that is not.
 
     A flood is read some thirty frames at a time, and this costs a third of the way that allows for any split. Frames of
@@ -100,7 +114,7 @@ def _take_whole(data: bytes | memoryview, position: int, frames: list[Walked], w
         body = position + (8 if second & _MASKED else 4)
         if body + length > size:
             break
-        head = bytes(data[body : body + (length if length < whole_below else HEAD_BYTES)])
+        head = bytes(data[body : body + (length if length < KEPT_WHOLE_BELOW else HEAD_BYTES)])
         if second & _MASKED:
             head = apply_mask(head, bytes(data[body - 4 : body]))
         frames.append(Walked(data[position] & 0x0F, length, head))

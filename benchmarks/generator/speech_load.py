@@ -6,10 +6,10 @@ import socket
 import time
 from dataclasses import dataclass
 
-from benchmarks.conversation_load import LoadError
-from benchmarks.http_head import read_head
-from benchmarks.loop import READ_BYTES
-from benchmarks.targets import Target
+from benchmarks.generator.conversation_load import LoadError
+from benchmarks.generator.http_head import read_head
+from benchmarks.generator.loop import READ_BYTES
+from benchmarks.generator.targets import Target
 
 ANSWER_SECONDS = 20.0
 _BODY = b'{"text":"How much does it add?","model_id":"eleven_flash_v2_5"}'
