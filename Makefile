@@ -33,8 +33,8 @@ lint: ## check style, types and the layers
 bench: ## measure what the service adds (ARGS=...)
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m benchmarks $(ARGS)
 
-soak: ## the soak suite comes with a later release; says so
-	@echo "There is no soak suite yet. What there is: make bench (added delay and memory), make test." >&2; exit 1
+soak: ## all of Autobahn, ten million frames, thousands of broken talks (ARGS=...)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m soak $(ARGS)
 
 clean: ## remove .venv, caches and .vocero (the embedded database and the development API key with it)
 	rm -rf .venv .vocero build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

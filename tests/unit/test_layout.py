@@ -126,8 +126,8 @@ BROUGHT = {
 
 
 def test_every_package_that_is_imported_is_a_dependency_of_ours() -> None:
-    paths = [*MODULES, *(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))]
-    own = {*PACKAGES, "tests", "benchmarks", *(path.stem for path in paths)}
+    paths = [*MODULES, *(path for folder in ("tests", "benchmarks", "soak") for path in (ROOT / folder).rglob("*.py"))]
+    own = {*PACKAGES, "tests", "benchmarks", "soak", *(path.stem for path in paths)}
     names = set().union(*(imported(parsed(path)) for path in paths)) - own - sys.stdlib_module_names
     owners = packages_distributions()
     undeclared = {

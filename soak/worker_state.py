@@ -1,0 +1,3 @@
+"""The path at which the watched service tells what it holds."""
+
+STATE_PATH = "/soak/worker"
