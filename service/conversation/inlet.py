@@ -7,27 +7,32 @@ there is room for such a rest, so that it and the next read make one piece witho
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
 
 READ_BYTES = 65_536
 ROOM = 65_536
 _TLS_RECORD_BYTES = 16_384
 
 buffer = bytearray(ROOM + READ_BYTES)
-_view = memoryview(buffer)
-_read = _view[ROOM:]
+_read = memoryview(buffer)[ROOM:]
 
 
-def receive(sock: socket.socket) -> int:
-    """Read once, to `buffer[ROOM:]`, and return how much; raises as `recv_into`."""
-    return sock.recv_into(_read)
+def receiver(sock: socket.socket) -> Callable[[], int]:
+    """What reads from `sock` to `buffer[ROOM:]`, and returns how much; it raises as `recv_into`."""
+    if isinstance(sock, ssl.SSLSocket):
+        return partial(_receive_records, sock)
+    # The system's call itself: the method of a patched socket is a function of its own around it, for each frame.
+    return partial(os.readv, sock.fileno(), (_read,))
 
 
-def receive_records(sock: socket.socket) -> int:
-    """Read a TLS socket's records, as many as are there and fit.
+def _receive_records(sock: ssl.SSLSocket) -> int:
+    """As many records as are there and fit: each read gives one at most.
 
-    Each read gives one record at most; what is behind it stays where the loop does not see it only if it was read from
-    the kernel, which OpenSSL does record by record.
+    OpenSSL takes them from the kernel one by one, so what is left behind is where the loop sees it.
     """
     count = received = sock.recv_into(_read, _TLS_RECORD_BYTES)
     while received == _TLS_RECORD_BYTES and count <= READ_BYTES - _TLS_RECORD_BYTES:

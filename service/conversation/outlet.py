@@ -6,9 +6,11 @@ the socket takes more, and the relay meanwhile does not read from whoever it cam
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 from service.conversation.event_loop import WRITE, Loop
 from service.errors import ConnectionClosedError, WriteDeadlineError
@@ -34,7 +36,8 @@ class Outlet:
         on_drained: Callable[[], None],
         on_failed: Callable[[Exception], None],
     ) -> None:
-        self._send = sock.send
+        # As in `inlet`: the system's call itself, if there is no TLS between.
+        self._send = sock.send if isinstance(sock, ssl.SSLSocket) else partial(os.write, sock.fileno())
         self._writable = loop.io(sock.fileno(), WRITE)
         self._deadline = loop.timer(deadline_seconds)
         self._on_drained = on_drained

@@ -83,7 +83,7 @@ class Side:
         lent = connection.lend()
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
         self._is_encrypted = isinstance(lent.sock, ssl.SSLSocket)
-        self._receive = inlet.receive_records if self._is_encrypted else inlet.receive
+        self._receive = inlet.receiver(lent.sock)
         self._stream = stream
         self._on_end = on_end
         self._readable = loop.io(lent.sock.fileno(), READ)
@@ -155,7 +155,7 @@ class Side:
         if self._over:
             return
         try:
-            count = self._receive(self._sock)
+            count = self._receive()
         except WOULD_BLOCK:
             return
         except OSError:
@@ -190,8 +190,10 @@ class Side:
                     else:
                         self._handle_control(found)
                 if reader.missing and not sink.holds_back:
-                    # A frame that came without even its end, behind no other, comes in many packets.
-                    self._read_on(reader.missing if left == FRAMES_AT_ONCE else 1)
+                    # A frame of which not even the end came, behind no other, comes in many packets.
+                    awaited = reader.missing if left == FRAMES_AT_ONCE else 1
+                    if awaited != self._awaited or not self._reading:
+                        self._read_on(awaited)
                     return
         except Exception as exc:  # noqa: BLE001 (a callback's edge: the loop would print it and the talk would hang)
             self._fail(exc)

@@ -6,52 +6,16 @@ of section 5 that a peer can break is checked here, and the error names the clos
 
 from __future__ import annotations
 
-import itertools
-import os
 import struct
-from collections.abc import Callable
-from operator import itemgetter
 from typing import NamedTuple
 
 from service.errors import FrameError
-
-try:
-    from websockets.speedups import apply_mask  # C: 0.3 µs for 16 kB
-except ImportError:  # no wheel for this platform
-    from websockets.utils import apply_mask
+from service.websocket.masks import apply_mask, mask_keys
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _CLOSE_CODES_ON_THE_WIRE = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 MAX_REASON_BYTES = 123
-_WHOLE_TEXT = 0x80 | TEXT
-_LENGTH_IN_TWO_BYTES = 126
-_MASKED_LENGTH_IN_TWO_BYTES = 0x80 | 126
-
-Passes = Callable[[bytes | bytearray, int, int], bool]
-"""Whether the text in `data[start:end]` may go on unread. Of a masked one, only the first PEEK_BYTES are there."""
-PEEK_BYTES = 64  # a multiple of the key's length, more than the beginning of any audio message
-
-
-class MaskKeys:
-    """Fresh masking keys, which nobody can foretell; `draw` gives one.
-
-    1,024 of them come with one call: asking the kernel for each takes longer (0.7 µs) than masking 10 kB with it. All
-    of it is made of iterators in C, which two threads may share.
-    """
-
-    def __init__(self) -> None:
-        self.renew()
-        os.register_at_fork(after_in_child=self.renew)  # or two workers would use the same ones
-
-    def renew(self) -> None:
-        """Forget those that are drawn already."""
-        supplies = map(struct.Struct("4s").iter_unpack, map(os.urandom, itertools.repeat(4096)))
-        self.draw: Callable[[], bytes] = map(itemgetter(0), itertools.chain.from_iterable(supplies)).__next__
-
-
-_mask_keys = MaskKeys()
-_NOTHING = memoryview(b"")
 
 
 class Frame(NamedTuple):
@@ -139,50 +103,6 @@ class FrameParser:
         self._start = end
         return Frame(bool(first & 0x80), first & 0x0F, payload)
 
-    def next_run(self, passes: Passes, most: int) -> tuple[memoryview, int]:
-        """What to send on of the messages that come next and pass unread, and how many they are (at most `most`).
-
-        Only the commonest kind of frame is in a run: a whole text message of 126 to 65,535 bytes, all there, which
-        `passes` lets through after a look at its beginning. A run is a piece of the buffer as it lies there (send it
-        before `keep`): a server's frames go on byte for byte, a client's with a fresh mask (section 5.3). Both have the
-        same layout on either side.
-        """
-        buffer, limit, position, count = self._buffer, self._end, self._start, 0
-        masked = self._expect_masked
-        if masked and isinstance(buffer, bytes):  # cannot be masked where it lies: `next_frame` takes what is in it
-            return _NOTHING, 0
-        view = memoryview(buffer)
-        second = _MASKED_LENGTH_IN_TWO_BYTES if masked else _LENGTH_IN_TWO_BYTES
-        header = 8 if masked else 4
-        while (
-            count < most
-            and limit - position > header
-            and buffer[position] == _WHOLE_TEXT
-            and buffer[position + 1] == second
-        ):
-            length = buffer[position + 2] << 8 | buffer[position + 3]
-            body = position + header
-            end = body + length
-            if not 126 <= length <= self._max_payload_bytes:
-                break
-            if end > limit:
-                self.missing = end - limit
-                break
-            if not masked:
-                if not passes(buffer, body, end):
-                    break
-            elif passes(apply_mask(view[body : body + PEEK_BYTES], buffer[position + 4 : body]), 0, length):
-                # A mask over the key and what it masks: the new key is as random as the mask, and fits.
-                view[position + 4 : end] = apply_mask(view[position + 4 : end], _mask_keys.draw())
-            else:
-                break
-            position = end
-            count += 1
-        else:
-            self.missing = 1 if position == limit else 0
-        start, self._start = self._start, position
-        return (view[start:position], count) if count else (_NOTHING, 0)
-
     def _read_header(self) -> tuple[int, int] | None:
         """Where the next frame's payload begins and ends (it may not all be there); None until the header is."""
         buffer, start = self._buffer, self._start
@@ -233,7 +153,7 @@ def build_frame(opcode: int, payload: bytes, *, mask: bool) -> bytes:
         header = struct.pack("!BBQ", 0x80 | opcode, mask_bit | 127, length)
     if not mask:
         return header + payload
-    key = _mask_keys.draw()
+    key = mask_keys.draw()
     return header + key + apply_mask(payload, key)
 
 

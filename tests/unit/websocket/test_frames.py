@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 import pytest
 from hypothesis import given
@@ -28,30 +27,6 @@ def parse(stream: bytes, cuts: list[int], *, masked: bool) -> list[Frame]:
     return found
 
 
-def parse_through_one_buffer(stream: bytes, cuts: list[int], *, masked: bool) -> bytes:
-    """What is sent on when every read goes into the same buffer, as in the relay: runs, and frames built anew."""
-    parser = FrameParser(expect_masked=masked, max_payload_bytes=LIMIT)
-    room = 1000  # some of what is left of a frame fits in front of a read, some does not
-    buffer = bytearray(room + LIMIT * 10)
-    sent = b""
-    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    for start, end in itertools.pairwise(edges):
-        buffer[room : room + end - start] = stream[start:end]
-        parser.feed(buffer, room, room + end - start)
-        while True:
-            run, count = parser.next_run(lambda data, begin, stop: data[begin : begin + 1] == b"p", most=2)
-            sent += run
-            del run  # a view: the buffer cannot grow while it lives
-            if not count:
-                frame = parser.next_frame()
-                if frame is None:
-                    break
-                sent += build_frame(frame.opcode, frame.payload, mask=masked)
-        parser.keep()
-        buffer[:] = b"#" * len(buffer)
-    return sent
-
-
 payloads = st.one_of(
     st.binary(max_size=200),
     st.integers(120, 130).map(lambda size: b"x" * size),
@@ -69,38 +44,6 @@ def test_built_frames_come_back_whole_however_the_stream_is_split(messages, cuts
     assert parse(stream, cuts, masked=masked) == [Frame(True, opcode, payload) for opcode, payload in messages]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([TEXT, BINARY]), payloads), max_size=8), st.lists(st.integers(0)), st.booleans()
-)
-def test_runs_and_single_frames_send_everything_on_in_order_though_the_buffer_is_read_into_again(
-    messages, cuts, masked
-):
-    stream = b"".join(build_frame(opcode, payload, mask=masked) for opcode, payload in messages)
-    sent = parse_through_one_buffer(stream, cuts, masked=masked)
-    assert parse(sent, [], masked=masked) == [Frame(True, opcode, payload) for opcode, payload in messages]
-
-
-def test_a_run_of_a_clients_frames_gets_fresh_masks_and_a_servers_stays_as_it_is():
-    for masked in (True, False):
-        stream = b"".join(build_frame(TEXT, b"p" * 200, mask=masked) for _ in range(5))
-        parser = FrameParser(expect_masked=masked, max_payload_bytes=LIMIT)
-        parser.feed(bytearray(stream))
-        run, count = parser.next_run(lambda *_: True, most=9)
-        assert count == 5
-        assert (bytes(run) == stream) is not masked
-        keys = {bytes(run[start + 4 : start + 8]) for start in range(0, len(run), 208)}
-        assert not masked or len(keys) == 5
-
-
-@pytest.mark.parametrize(
-    ("opcode", "payload"), [(BINARY, b"p" * 200), (PING, b"p" * 100), (TEXT, b"p" * 100), (TEXT, b"p" * 65_536)]
-)
-def test_no_run_takes_what_must_be_looked_at_whole(opcode, payload):
-    parser = FrameParser(expect_masked=True, max_payload_bytes=LIMIT)
-    parser.feed(bytearray(build_frame(opcode, payload, mask=True)))
-    assert parser.next_run(lambda *_: True, most=9) == (memoryview(b""), 0)
-
-
 def test_the_parser_knows_how_much_of_a_frame_is_missing():
     stream = build_frame(TEXT, b"x" * 1000, mask=True)
     parser = FrameParser(expect_masked=True, max_payload_bytes=LIMIT)
@@ -111,19 +54,6 @@ def test_the_parser_knows_how_much_of_a_frame_is_missing():
         missing.append(parser.missing)
         parser = FrameParser(expect_masked=True, max_payload_bytes=LIMIT)
     assert missing == [1, 1, 508, 0]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child only draws, writes and ends
-def test_a_forked_process_draws_other_masks():
-    frames._mask_keys.draw()  # so that there are some left for both
-    read_end, write_end = os.pipe()
-    if not (child := os.fork()):
-        os.write(write_end, frames._mask_keys.draw())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read_end, 4) != frames._mask_keys.draw()
-    os.close(read_end)
-    os.close(write_end)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([TEXT, BINARY, PING]), payloads), max_size=5), st.booleans())
