@@ -139,6 +139,7 @@ class TalkEnd:
         except _OverError as over:
             self._on_over(str(over))
         except (WrongMessageError, ValueError) as exc:
+            self._wire.on_data = lambda _: None
             self.send_event({"type": "soak_wrong", "what": str(exc)})
             self._on_over(f"wrong: {exc}")
 

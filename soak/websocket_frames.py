@@ -31,31 +31,47 @@ def build_frame(opcode: int, payload: bytes, *, masks: bool, is_final: bool = Tr
 
 
 class FrameReader:
-    """Cuts one direction of a connection into frames: (opcode, payload), unmasked.
+    """Cuts one direction of a connection into messages and control frames: (opcode, payload), unmasked.
 
     Raises:
-        ValueError: a fragment, which the service has no reason to send, or reserved bits.
+        ValueError: reserved bits, or fragments that do not fit together.
     """
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_begun", "_buffer")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._begun: list[tuple[int, bytes]] = []  # the fragments of a message whose end has not come
 
     def feed(self, data: bytes | memoryview) -> list[tuple[int, bytes]]:
-        """The frames that are whole now."""
+        """What is whole now."""
         buffer, position = self._buffer, 0
         buffer += data
-        frames = []
-        while (found := _frame_at(buffer, position)) is not None:
-            opcode, payload, position = found
-            frames.append((opcode, payload))
+        found = []
+        while (frame := _frame_at(buffer, position)) is not None:
+            first, payload, position = frame
+            if first & 0x70:
+                raise ValueError(f"a frame that begins with byte {first:#x}")
+            opcode = first & 0x0F
+            if opcode >= CLOSE or (first & _FIN and opcode and not self._begun):
+                found.append((opcode, payload))
+            elif whole := self._put_together(first, payload):
+                found.append(whole)
         del buffer[:position]
-        return frames
+        return found
+
+    def _put_together(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
+        if (first & 0x0F == CONTINUATION) is not bool(self._begun):
+            raise ValueError("a continuation without a start, or a start within a message")
+        self._begun.append((first & 0x0F, payload))
+        if not first & _FIN:
+            return None
+        fragments, self._begun = self._begun, []
+        return fragments[0][0], b"".join(fragment for _, fragment in fragments)
 
 
 def _frame_at(buffer: bytearray, start: int) -> tuple[int, bytes, int] | None:
-    """Opcode and payload of the frame at `start`, and where it ends; None if it is not whole."""
+    """First byte and payload of the frame at `start`, and where it ends; None if it is not whole."""
     if len(buffer) - start < 2:
         return None
     second = buffer[start + 1]
@@ -71,8 +87,5 @@ def _frame_at(buffer: bytearray, start: int) -> tuple[int, bytes, int] | None:
     end = body + length
     if len(buffer) < end:
         return None
-    first = buffer[start]
-    if first & 0xF0 != _FIN:
-        raise ValueError(f"a frame that begins with byte {first:#x}")
     payload = bytes(memoryview(buffer)[body:end])
-    return first & 0x0F, apply_mask(payload, key) if key else payload, end
+    return buffer[start], apply_mask(payload, key) if key else payload, end

@@ -116,6 +116,7 @@ BROUGHT = {
     "annotated_types": "pydantic-settings",
     "certifi": "requests",
     "dotenv": "pydantic-settings",
+    "greenlet": "gevent",
     "httpx": "elevenlabs",
     "jinja2": "flask",
     "pydantic": "pydantic-settings",
