@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from collections.abc import Callable
 from functools import partial
 
@@ -21,15 +20,15 @@ buffer = bytearray(ROOM + READ_BYTES)
 _read = memoryview(buffer)[ROOM:]
 
 
-def receiver(sock: socket.socket) -> Callable[[], int]:
+def receiver(sock: socket.socket, *, is_encrypted: bool) -> Callable[[], int]:
     """What reads from `sock` to `buffer[ROOM:]`, and returns how much; it raises as `recv_into`."""
-    if isinstance(sock, ssl.SSLSocket):
+    if is_encrypted:
         return partial(_receive_records, sock)
     # The system's call itself: the method of a patched socket is a function of its own around it, for each frame.
     return partial(os.readv, sock.fileno(), (_read,))
 
 
-def _receive_records(sock: ssl.SSLSocket) -> int:
+def _receive_records(sock: socket.socket) -> int:
     """As many records as are there and fit: each read gives one at most.
 
     OpenSSL takes them from the kernel one by one, so what is left behind is where the loop sees it.

@@ -31,13 +31,14 @@ class Outlet:
         self,
         sock: socket.socket,
         *,
+        is_encrypted: bool,
         loop: Loop,
         deadline_seconds: float,
         on_drained: Callable[[], None],
         on_failed: Callable[[Exception], None],
     ) -> None:
         # As in `inlet`: the system's call itself, if there is no TLS between.
-        self._send = sock.send if isinstance(sock, ssl.SSLSocket) else partial(os.write, sock.fileno())
+        self._send = sock.send if is_encrypted else partial(os.write, sock.fileno())
         self._writable = loop.io(sock.fileno(), WRITE)
         self._deadline = loop.timer(deadline_seconds)
         self._on_drained = on_drained

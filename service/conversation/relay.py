@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -82,8 +81,8 @@ class Side:
         self._connection = connection
         lent = connection.lend()
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
-        self._is_encrypted = isinstance(lent.sock, ssl.SSLSocket)
-        self._receive = inlet.receiver(lent.sock)
+        self._is_encrypted = lent.is_encrypted
+        self._receive = inlet.receiver(lent.sock, is_encrypted=lent.is_encrypted)
         self._stream = stream
         self._on_end = on_end
         self._readable = loop.io(lent.sock.fileno(), READ)
@@ -98,6 +97,7 @@ class Side:
         self.last_received = connection.last_received
         self.outlet = Outlet(
             lent.sock,
+            is_encrypted=lent.is_encrypted,
             loop=loop,
             deadline_seconds=lent.write_deadline_seconds,
             on_drained=self._on_drained,

@@ -35,6 +35,7 @@ class LentSocket(NamedTuple):
     """What `WebSocketConnection.lend` gives: `masks` tells whether frames that are sent must be masked."""
 
     sock: socket.socket
+    is_encrypted: bool
     reader: MessageReader
     masks: bool
     write_deadline_seconds: float
@@ -215,7 +216,8 @@ class WebSocketConnection:
         """
         sock = self._open_socket()
         sock.settimeout(0.0)
-        return LentSocket(sock, self._reader, self._is_client, self._write_deadline_seconds)
+        # Not every TLS socket is an `ssl.SSLSocket`: gevent has its own.
+        return LentSocket(sock, hasattr(sock, "pending"), self._reader, self._is_client, self._write_deadline_seconds)
 
     def take_back(self, *, unsent: bytes, last_received: float, peer_close: ConnectionClosedError | None) -> None:
         """End the loan: `unsent` is the rest of a frame that is half out; `peer_close` is how the peer left, if it did.
