@@ -18,13 +18,16 @@ def create_app(services: Services) -> Flask:
     app = Flask("service.web", static_folder="static", template_folder="templates")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["SOCK_SERVER_OPTIONS"] = {**SERVER_OPTIONS, "subprotocols": ["convai"]}
-    app.config["TRUSTED_HOSTS"] = _trusted_hosts(settings.host, settings.public_url)
+    trusted_hosts = _trusted_hosts(settings.host, settings.public_url)
+    app.config["TRUSTED_HOSTS"] = trusted_hosts
     app.extensions["vocero"] = services
     errors.register(app)
     access.register(app, services)
-    for module in (chat, conversation_socket, speech, health):
+    for module in (chat, conversation_socket, health):
         app.register_blueprint(module.blueprint(services))
-    app.wsgi_app = WithoutCompression(app.wsgi_app)  # type: ignore[method-assign]  # Flask's documented way
+    app.register_blueprint(speech.blueprint())
+    door = speech.SpeechDoor(app.wsgi_app, services, trusted_hosts=trusted_hosts)
+    app.wsgi_app = WithoutCompression(door)  # type: ignore[method-assign]  # Flask's documented way
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ import gevent
 
 from service.config import load_settings
 from service.errors import ConfigurationError
+from service.gunicorn_worker import Worker
 
 try:
     _settings = load_settings()
@@ -18,7 +19,7 @@ except ConfigurationError as exc:
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
-worker_class = "gevent"
+worker_class = Worker
 worker_connections = _settings.worker_connections
 # --preload would import ssl before gevent has patched it (docs/architecture.md, traps).
 preload_app = False

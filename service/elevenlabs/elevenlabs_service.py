@@ -307,4 +307,4 @@ def _quoted_voice(voice_id: str) -> str:
     # As a path segment these three would lead to another route, however they are quoted.
     if voice_id in ("", ".", ".."):
         raise NotFoundError("There is no voice of that id.", code="voice_not_found")
-    return quote(voice_id, safe="")
+    return voice_id if voice_id.isascii() and voice_id.isalnum() else quote(voice_id, safe="")

@@ -66,7 +66,11 @@ def base_of(url: str) -> str:
 
 def require_api_key(services: Services) -> None:
     """Raises NotAuthenticatedError unless the request shows a valid API key of ours."""
-    shown = request.headers.get("xi-api-key", "")
+    check_api_key(services, request.headers.get("xi-api-key", ""))
+
+
+def check_api_key(services: Services, shown: str) -> None:
+    """Raises NotAuthenticatedError unless `shown` is a valid API key of ours."""
     if not shown:
         raise NotAuthenticatedError("xi-api-key is missing: send an API key of this Vocero.", code="missing_api_key")
     if services.api_keys.verify(shown) is None:

@@ -1,44 +1,112 @@
 """Text to speech in ElevenLabs' shape: the client's query and body go up untouched, the audio comes down as it comes.
 
-The key decision: what a model, a voice or a format allows is for ElevenLabs to say; here only the key, the size of
-the body and that it is JSON are checked. So a field that ElevenLabs adds tomorrow works today.
+The key decisions:
+
+* what a model, a voice or a format allows is for ElevenLabs to say; here only the key, the size of the body and that
+  it is JSON are checked. So a field that ElevenLabs adds tomorrow works today;
+* a request that succeeds does not go through Flask, which took a sixth of its CPU: the door in front of it opens the
+  speech and hands it to the server. Flask still does everything else that these routes need:
+  it says what failed, in the one shape that all failures have, and answers preflights and wrong methods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import orjson
 import structlog
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.sansio.utils import host_is_trusted
 
 from service.elevenlabs.speech import SpeechStream
 from service.elevenlabs.vocabulary import SpeechRoute
 from service.errors import RequestError, UpstreamError
 from service.services import Services
-from service.web.access import require_api_key
-from service.web.errors import request_id
+from service.web.access import FOR_THE_API, check_api_key
 
 log = structlog.get_logger(__name__)
 
+Environ = dict[str, Any]
+WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
 
-def blueprint(services: Services) -> Blueprint:
-    """Routes `/v1/text-to-speech/{voice_id}` and the three below it."""
+_PREFIX = "/v1/text-to-speech/"
+_PATH = re.compile(_PREFIX + r"([^/]+)(|" + "|".join(route.value for route in SpeechRoute if route.value) + ")")
+_FAILURE = "vocero.speech_failure"
+
+
+def blueprint() -> Blueprint:
+    """Routes `/v1/text-to-speech/{voice_id}` and the three below it, as far as `SpeechDoor` leaves them to Flask."""
     routes = Blueprint("speech", __name__)
 
-    def speak(route: SpeechRoute, voice_id: str) -> Response:
-        require_api_key(services)
-        body = request.get_data(cache=False)
-        _check_body(body)
-        stream = services.elevenlabs.open_speech(route, voice_id, query=list(request.args.items(multi=True)), body=body)
-        response = Response(_pieces(stream), headers=stream.headers, direct_passthrough=True)
-        response.call_on_close(stream.close)
-        return response
+    def fail(voice_id: str) -> Response:  # noqa: ARG001 (the route's)
+        raise request.environ[_FAILURE]
 
     for route in SpeechRoute:
-        path = f"/v1/text-to-speech/<voice_id>{route.value}"
-        routes.add_url_rule(path, route.name, speak, methods=["POST"], defaults={"route": route})
+        routes.add_url_rule(f"{_PREFIX}<voice_id>{route.value}", route.name, fail, methods=["POST"])
     return routes
+
+
+class SpeechDoor:
+    """WSGI middleware in front of Flask's `app`: opens the speech that is asked for, leaves the rest to `app`."""
+
+    def __init__(self, app: WsgiApp, services: Services, *, trusted_hosts: Sequence[str] | None) -> None:
+        self._app = app
+        self._services = services
+        self._trusted_hosts = None if trusted_hosts is None else tuple(trusted_hosts)
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """As PEP 3333."""
+        place = self._find_place(environ)
+        if place is None:
+            return self._app(environ, start_response)
+        try:
+            stream = self._open(environ, *place)
+            # The head leaves together with the first piece: until there is one, a failure can be told as such.
+            pieces = iter(stream)
+            first = next(pieces, b"")
+        except (RequestError, UpstreamError, HTTPException) as exc:
+            environ[_FAILURE] = exc
+            return self._app(environ, start_response)
+        headers = {"content-type": stream.content_type, **stream.headers, **FOR_THE_API}
+        start_response("200 OK", list(headers.items()))
+        return _Audio(stream, first, pieces)
+
+    def _find_place(self, environ: Environ) -> tuple[SpeechRoute, str] | None:
+        """The route and the voice; None if the request is not for us, or under a name that is not ours."""
+        if environ["REQUEST_METHOD"] != "POST" or not environ["PATH_INFO"].startswith(_PREFIX):
+            return None
+        # PEP 3333 hands bytes over as if they were Latin-1.
+        found = _PATH.fullmatch(environ["PATH_INFO"].encode("latin-1").decode(errors="replace"))
+        if found is None:
+            return None
+        if not _is_trusted(environ.get("HTTP_HOST") or environ["SERVER_NAME"], self._trusted_hosts):
+            return None
+        return SpeechRoute(found[2]), found[1]
+
+    def _open(self, environ: Environ, route: SpeechRoute, voice_id: str) -> SpeechStream:
+        services = self._services
+        check_api_key(services, environ.get("HTTP_XI_API_KEY", ""))
+        body = _read_body(environ, services.settings.max_request_bytes)
+        _check_body(body)
+        return services.elevenlabs.open_speech(route, voice_id, query=environ["QUERY_STRING"], body=body)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_trusted(host: str, trusted_hosts: tuple[str, ...] | None) -> bool:
+    return trusted_hosts is None or host_is_trusted(host, trusted_hosts)
+
+
+def _read_body(environ: Environ, most: int) -> bytes:
+    """The request's body; one without a length comes in chunks, whose end the server knows."""
+    length = int(environ.get("CONTENT_LENGTH") or most + 1)
+    body: bytes = environ["wsgi.input"].read(min(length, most + 1))
+    if len(body) > most:
+        raise RequestEntityTooLarge
+    return body
 
 
 def _check_body(body: bytes) -> None:
@@ -50,10 +118,23 @@ def _check_body(body: bytes) -> None:
         raise RequestError("The body is not a JSON object.", code="bad_request")
 
 
-def _pieces(stream: SpeechStream) -> Iterator[bytes]:
-    try:
-        yield from stream
-    except UpstreamError as exc:
-        # The head is out: all that is left is to break off, so that the client does not take half for the whole.
-        log.warning("speech broke off", code=exc.code, request_id=request_id())
-        raise
+class _Audio:
+    """The answer's body for the server, which closes it whatever happens: the client may leave in the middle."""
+
+    def __init__(self, stream: SpeechStream, first: bytes, others: Iterator[bytes]) -> None:
+        self._stream = stream
+        self._first = first
+        self._others = others
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._first
+        try:
+            yield from self._others
+        except UpstreamError as exc:
+            # The head is out: all that is left is to break off, so that the client does not take half for the whole.
+            log.warning("speech broke off", code=exc.code, upstream_request_id=self._stream.headers.get("request-id"))
+            raise
+
+    def close(self) -> None:
+        """End the answer of ElevenLabs, too."""
+        self._stream.close()

@@ -145,3 +145,32 @@ def test_one_tls_context_is_made_and_its_authorities_are_read_once_for_all_conne
     assert speak(service) == b"audio"
     assert upstream.accepted == 3
     assert (len(made), len(loaded)) == (1, 1)
+
+
+def test_requests_one_after_the_other_use_one_context_and_one_handshake(
+    start_upstream: StartUpstream,
+    start_service: StartService,
+    authority: trustme.CA,
+    ca_bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request() is not None:
+            peer.head(transfer_encoding="chunked")
+            peer.chunk(b"au")
+            peer.chunk(b"dio")
+            peer.chunk(b"")
+
+    upstream = start_upstream(script, tls=server_context(authority, "localhost"))
+    handshakes: list[int] = []
+    shake_hands = ssl.SSLSocket.do_handshake
+
+    def counting(self: ssl.SSLSocket, block: bool = False) -> None:
+        if not self.server_side:
+            handshakes.append(1)
+        shake_hands(self, block)
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", counting)
+    service = start_service(upstream.url, ca_bundle=ca_bundle)
+    assert [speak(service) for _ in range(20)] == [b"audio"] * 20
+    assert (upstream.accepted, len(handshakes)) == (1, 1)

@@ -1,0 +1,115 @@
+"""gunicorn's gevent worker, with an answer whose head and first piece leave together.
+
+The key decision: gunicorn writes a head, then the body's first chunk. That is a packet and a wake-up of the client more
+than it takes, before the first byte of audio is heard. What the subclass leaves out besides (the access log, the hooks
+around a request, restarts after so many requests) is switched off in `service.gunicorn_conf` anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import time
+from typing import Any
+
+import gevent
+from gunicorn import util
+from gunicorn.http import wsgi
+from gunicorn.workers.ggevent import GeventWorker
+
+
+class OneWriteResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """A chunked answer in which each piece is one write, the first one with the head before it."""
+
+    headers_sent: bool
+
+    def write(self, arg: bytes) -> None:
+        """Send a piece of the body as soon as it is there."""
+        if not self.chunked or not arg:
+            super().write(arg)
+            return
+        data = b"%X\r\n%b\r\n" % (len(arg), arg)
+        if not self.headers_sent:
+            data = self._head() + data
+            self.headers_sent = True
+        self.sent += len(arg)
+        self._send(data)
+
+    def close(self) -> None:
+        """End the body."""
+        if self.chunked and self.headers_sent:
+            self._send(b"0\r\n\r\n")
+        else:
+            super().close()
+
+    def _send(self, data: bytes) -> None:
+        # gevent's sendall asks the kernel for its buffer's size each time; most pieces fit.
+        taken = self.sock.send(data)
+        if taken < len(data):
+            self.sock.sendall(memoryview(data)[taken:])
+
+    def _head(self) -> bytes:
+        connection = "close" if self.should_close() else "keep-alive"
+        lines = [f"HTTP/1.{self.req.version[1]} {self.status}\r\nServer: {self.version}\r\n"]
+        lines += [f"Date: {_date(int(time.time()))}\r\nConnection: {connection}\r\nTransfer-Encoding: chunked\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in self.headers]
+        return ("".join(lines) + "\r\n").encode("latin-1")
+
+
+@functools.lru_cache(maxsize=1)
+def _date(now: int) -> str:
+    date: str = util.http_date(now)
+    return date
+
+
+class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A worker process of the service."""
+
+    def init_process(self) -> None:
+        """Start, with every setting as a plain attribute: gunicorn looks some thirty of them up for each request."""
+        plain: dict[str, Any] = self.cfg.__dict__
+        plain.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Answer `req`; the connection is kept for another one.
+
+        Raises:
+            StopIteration: it is not.
+            OSError: it is lost.
+        """
+        response = None
+        try:
+            response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, response_class=OneWriteResponse)
+            environ["wsgi.multithread"] = True
+            if not self.alive or not self.cfg.keepalive:
+                response.force_close()
+            self._answer(response, environ)
+        except (OSError, StopIteration):
+            raise
+        except (gevent.GreenletExit, SystemExit):
+            raise StopIteration from None  # ended half-way: nothing more can be said on this connection
+        except Exception:
+            if response is None or not response.headers_sent:
+                raise  # gunicorn answers 500
+            self.log.exception("Error handling request")
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+                sock.close()
+            raise StopIteration from None
+        if response.should_close():
+            raise StopIteration
+
+    def _answer(self, response: OneWriteResponse, environ: dict[str, Any]) -> None:
+        body = self.wsgi(environ, response.start_response)
+        try:
+            if isinstance(body, environ["wsgi.file_wrapper"]):
+                response.write_file(body)
+            else:
+                for piece in body:
+                    response.write(piece)
+            response.close()
+        finally:
+            if hasattr(body, "close"):
+                body.close()
