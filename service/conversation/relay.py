@@ -183,7 +183,7 @@ class Side:
                         self._stream.count(count)
                         sink.write(run)
                     left -= count
-                elif found := reader.next():
+                elif not reader.missing and (found := reader.next()):
                     left -= 1
                     if isinstance(found, Message):
                         self._stream.handle(found)
