@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from service.errors import HandshakeError
-from service.websocket import addresses
+from service.websocket import addresses, tls_sessions
 from service.websocket.client_handshake import (
     SocketAddress,
     build_request,
@@ -63,6 +63,7 @@ def connect(
             status, found = read_refusal(head)
             raise HandshakeError(status, _read_body(sock, rest, found, deadline), found)
         subprotocol = read_switch(head, key, subprotocols=subprotocols)
+        tls_sessions.keep(sock, (address.host, address.port))
     except BaseException:  # whatever it is, the socket is not handed out
         sock.close()
         raise
@@ -84,7 +85,7 @@ def _open_socket(address: SocketAddress, ssl_context: ssl.SSLContext | None, dea
         return sock
     try:
         sock.settimeout(_left(deadline))
-        return ssl_context.wrap_socket(sock, server_hostname=address.host)
+        return tls_sessions.wrap(sock, ssl_context, (address.host, address.port))
     except BaseException:  # whatever it is, the socket is not handed out
         sock.close()
         raise

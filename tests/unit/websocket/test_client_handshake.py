@@ -28,8 +28,9 @@ from service.websocket.client_handshake import (
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 OFFERED = ("convai", "other")
 NAMES = {
-    "Connection": ("Upgrade", "upgrade", "keep-alive, UPGRADE", ",upgrade,,", "keep-alive", "close", ""),
-    "Upgrade": ("websocket", "WebSocket", "websocket,", "websocket, h2c", "h2c", ""),
+    # Not an empty list: websockets refuses what RFC 9110 (section 5.6.1) lets pass beside another one.
+    "Connection": ("Upgrade", "upgrade", "keep-alive, UPGRADE", ",upgrade,,", "keep-alive", "close"),
+    "Upgrade": ("websocket", "WebSocket", "websocket,", "websocket, h2c", "h2c"),
     "Sec-WebSocket-Accept": (
         "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
         "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=",

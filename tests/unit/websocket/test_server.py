@@ -29,8 +29,9 @@ PROPER: Fields = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ]
 VALUES = {
-    "Connection": ("keep-alive, upgrade", "keep-alive", "UPGRADE", ""),
-    "Upgrade": ("WebSocket", "h2c", "websocket, h2c", ""),
+    # Not an empty one: websockets refuses what RFC 9110 (section 5.6.1) lets pass beside another.
+    "Connection": ("keep-alive, upgrade", "keep-alive", "UPGRADE"),
+    "Upgrade": ("WebSocket", "h2c", "websocket, h2c"),
     "Sec-WebSocket-Version": ("13", "8", "13, 8", ""),
     "Sec-WebSocket-Key": (
         "AAAAAAAAAAAAAAAAAAAAAA==",
