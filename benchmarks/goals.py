@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks.numbers import readable
+
 OURS, MEASURE = "service", "nginx"
 
 Values = Mapping[str, Mapping[str, float]]
@@ -31,7 +33,7 @@ class Row:
         if self.times_nginx is not None:
             return f"at most {self.times_nginx:g} x nginx"
         if self.at_least is not None:
-            return f"at least {self.at_least:g}"
+            return f"at least {readable(self.at_least)}"
         return "" if self.at_most is None else f"at most {self.at_most:g} {self.unit}".rstrip()
 
     def title(self, values: Values) -> str:

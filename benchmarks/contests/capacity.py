@@ -62,7 +62,7 @@ def _turn(field: Field, relay: Target) -> Readings:
         except (LoadError, TimeoutError) as exc:
             say(f"{relay.name} broke at {count} conversations: {exc}")
             break
-        say(str(steps[-1]))
+        say(f"{count} conversations: {steps[-1].core:.0%} of a core, p99 {steps[-1].added_p99:.2f} ms added")
         if steps[-1].end:
             break
     field.hang_up(relay.name)

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.contests.half_load import conversations_for_half
 from benchmarks.generator.conversation_load import Outcome
 from benchmarks.generator.plans import Tally
 from benchmarks.goals import Row
 from benchmarks.numbers import Pooled, Total, combine, quantile, readable
+from benchmarks.processes import Usage
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=50), st.floats(0.01, 1))
@@ -78,6 +80,25 @@ def test_a_row_without_a_goal_only_informs() -> None:
 def test_a_rows_name_says_what_was_found_out_in_the_run() -> None:
     assert RATIO.title({"service": {"conversations": 800.0}}) == "CPU, 800 at once"
     assert RATIO.title({}) == "CPU, ? at once"
+
+
+# --- Half a core
+
+
+@pytest.mark.parametrize(
+    ("worker", "load", "conversations"),
+    [
+        (0.05, 0.05, 1000),  # 50 µs a message: 10,000 of them keep half a core busy
+        (0.10, 0.05, 500),
+        (0.01, 0.05, 1800),  # the load's core is full before the relay's is half so
+    ],
+)
+def test_half_a_core_is_told_by_what_a_message_costs_however_long_it_took(
+    worker: float, load: float, conversations: int
+) -> None:
+    for seconds in (1.0, 30.0):
+        usage = Usage(seconds=seconds, client=load / 2, upstream=load / 2, worker=worker, others=0)
+        assert conversations_for_half(usage, 1000, load_cores=1) == conversations
 
 
 # --- Tallies
