@@ -30,10 +30,9 @@ def pin_relay(pids: Iterable[int]) -> None:
 
 def description() -> str:
     """For the report."""
-    count = os.cpu_count() or 1
-    if count == 1:
+    if (os.cpu_count() or 1) == 1:
         return "one for everything"
-    return f"each relay on core {RELAY_CORE}, load generator and fake upstream on the other {count - 1}"
+    return "one for the relay, the rest for load generator and fake upstream"
 
 
 def _pin(pids: Iterable[int], cores: set[int]) -> None:
