@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 import requests
 
+from tests import servers
 from tests.integration.elevenlabs.scripted_upstream import WAIT_SECONDS, Peer, ScriptedUpstream
-from tests.servers import RunningService, start_service
 
 PATH = "/v1/text-to-speech/v1/stream"
 BODY = b'{"text":"Hello."}'
@@ -29,7 +31,7 @@ class Stage:
     def __init__(self) -> None:
         self.script: Script
         self.upstream = ScriptedUpstream(self._serve)
-        self.service: RunningService
+        self.service: servers.RunningService
 
     def _serve(self, peer: Peer) -> None:
         while peer.read_request() is not None:
@@ -65,7 +67,7 @@ def running(tmp_path_factory, valkey, database_url, api_key) -> Iterator[Stage]:
             "VOCERO_REDIS_URL": valkey,
             "VOCERO_DATABASE_URL": database_url,
         }
-        stage.service = start_service(tmp_path_factory.mktemp("service"), api_key, settings)
+        stage.service = servers.start_service(tmp_path_factory.mktemp("service"), api_key, settings)
         stack.callback(stage.service.stop)
         yield stage
 
@@ -234,3 +236,17 @@ def test_a_wrong_method_is_told_in_the_shape_of_every_failure(stage):
     answer = requests.get(stage.service.url + PATH, timeout=WAIT_SECONDS)
     assert answer.status_code == 405
     assert json.loads(answer.content)["detail"]["request_id"] == answer.headers["request-id"]
+
+
+def test_a_failure_that_nobody_expected_has_the_shape_of_every_failure_and_is_logged(
+    start_service, database_url, tmp_path
+):
+    path = tmp_path / "broken.db"
+    shutil.copy(database_url.removeprefix("sqlite:///"), path)
+    service = start_service(VOCERO_DATABASE_URL=f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE api_keys SET created_at = 'no date'")
+        database.commit()
+    answer = requests.post(service.url + PATH, data=BODY, headers={"xi-api-key": service.api_key}, timeout=WAIT_SECONDS)
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "internal_error")
+    service.wait_for_log(answer.json()["detail"]["request_id"])
