@@ -26,8 +26,8 @@ WARM_UP = 1_000
 """Conversations before the worker is looked at for the first time."""
 
 SETTINGS = {"VOCERO_IDLE_SECONDS": "6", "VOCERO_WRITE_DEADLINE_SECONDS": "3", "VOCERO_FIRST_FRAME_SECONDS": "5"}
-GROWTH_BYTES = 8_000_000
-"""1.6 kB for each of 5000 conversations. What malloc keeps of 200 at once varies by some megabytes."""
+GROWTH_BYTES = 16_000_000
+"""3.2 kB for each of 5000 conversations. What malloc keeps of 200 at once, up to 128 kB each, varies by megabytes."""
 
 LIMIT_SECONDS = 60.0
 """For one conversation: a silent one takes 15, on a busy machine more."""

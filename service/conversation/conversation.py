@@ -164,6 +164,8 @@ class Conversation:
             if relay.ended_by_client:
                 raise
             self._note(_ending_of_agent_side(exc))
+            if isinstance(exc, FrameError):
+                self._agent.refuse(exc)
 
     def _relay_or_fail(self) -> Relay:
         if self._relay is None:

@@ -155,6 +155,18 @@ def test_an_agent_that_is_cut_off_is_told_as_a_lost_connection(talk, scripted_ag
     assert_closed_with_error(client, 1011, "lost")
 
 
+def test_an_agent_that_breaks_the_protocol_is_told_and_the_client_too(talk, scripted_agent):
+    client = talk()
+    conversation = scripted_agent.next_conversation()
+    client.recv(LIMIT)
+    conversation.socket.sendall(b"\xc1\x00")  # reserved bits, without an extension
+    assert_closed_with_error(client, 1011, "broke the protocol")
+    with pytest.raises(ConnectionClosed) as caught:
+        conversation.recv(LIMIT)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1002
+
+
 def test_an_agent_that_sends_garbage_ends_the_conversation(talk, scripted_agent):
     client = talk()
     agent = scripted_agent.next_conversation()
