@@ -31,6 +31,11 @@ _IDS_OF_THEIR_OWN = frozenset({"ping"})  # its id comes back in a pong, and coun
 class AgentStream:
     """One conversation's messages from the agent to the client."""
 
+    __slots__ = (
+        "_held", "_interrupted", "_offset", "_passing_first", "_passing_last", "_send", "_stretches", "_turn_is_open",
+        "conversation_id", "error_seen",
+    )  # fmt: skip
+
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
         self._held: list[bytes] = []

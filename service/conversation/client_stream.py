@@ -31,6 +31,8 @@ class ClientStream:
     `messages_per_second` bounds the rate, with a burst of four seconds' worth; 0 is no bound.
     """
 
+    __slots__ = ("_agent_id_of", "_audio_start", "_counted_at", "_rate", "_send", "_tokens")
+
     def __init__(
         self, send: Callable[[bytes], None], *, agent_id_of: Callable[[int], int], messages_per_second: int
     ) -> None:

@@ -6,13 +6,12 @@ the socket takes more, and the relay meanwhile does not read from whoever it cam
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Callable
-from functools import partial
 
 from service.conversation.event_loop import WRITE, Loop
+from service.conversation.inlet import unwrapped
 from service.errors import ConnectionClosedError, WriteDeadlineError
 
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -37,8 +36,7 @@ class Outlet:
         on_drained: Callable[[], None],
         on_failed: Callable[[Exception], None],
     ) -> None:
-        # As in `inlet`: the system's call itself, if there is no TLS between.
-        self._send = sock.send if is_encrypted else partial(os.write, sock.fileno())
+        self._send = (sock if is_encrypted else unwrapped(sock)).send
         self._writable = loop.io(sock.fileno(), WRITE)
         self._deadline = loop.timer(deadline_seconds)
         self._on_drained = on_drained
