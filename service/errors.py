@@ -126,6 +126,10 @@ class HandshakeError(VoceroError):
         self.headers = headers or {}
 
 
+class UnansweredError(VoceroError, ConnectionResetError):
+    """The connection had ended before a byte of the upgrade's answer came: nothing was opened, so another may be."""
+
+
 # --- What ElevenLabs did -------------------------------------------------------------------------------------------
 
 

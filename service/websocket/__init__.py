@@ -5,9 +5,10 @@ lose bytes when a reader pauses, read without bound, cost 5 to 10 times as much 
 for each conversation that is opened (docs/architecture.md).
 """
 
-from service.websocket.client import connect
+from service.websocket.client import connect, dial, upgrade
 from service.websocket.connection import LentSocket, WebSocketConnection
 from service.websocket.frames import BINARY, TEXT
+from service.websocket.liveness import is_quiet
 from service.websocket.messages import Message, MessageReader
 from service.websocket.server import SERVER_OPTIONS, UpgradedSocket, WithoutCompression, take_over
 
@@ -22,5 +23,8 @@ __all__ = [
     "WebSocketConnection",
     "WithoutCompression",
     "connect",
+    "dial",
+    "is_quiet",
     "take_over",
+    "upgrade",
 ]

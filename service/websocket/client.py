@@ -13,8 +13,10 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
-from service.errors import HandshakeError
+from service.errors import HandshakeError, UnansweredError
 from service.websocket import addresses, tls_sessions
 from service.websocket.client_handshake import (
     SocketAddress,
@@ -42,7 +44,7 @@ def connect(
     write_deadline_seconds: float = 5.0,
     max_message_bytes: int = 16 * 1024 * 1024,
 ) -> WebSocketConnection:
-    """Connect to a `ws:` or `wss:` URL within `connect_seconds` in all (TCP, TLS and upgrade).
+    """Connect to a `ws:` or `wss:` URL within `connect_seconds` in all (TCP, TLS and upgrade): `dial` and `upgrade`.
 
     `ssl_context` is needed for `wss:` and meant to be shared: making one costs 15-19 ms of CPU.
 
@@ -52,29 +54,80 @@ def connect(
         OSError: no connection (refused, unreachable, TLS failure).
         ValueError: a URL, header or subprotocol that cannot be used.
     """
-    address, key = parse_url(url), new_key()
-    request = build_request(address, key, headers=headers, subprotocols=subprotocols)
+    asked = _Upgrade.to(url, headers, subprotocols)
     deadline = time.monotonic() + connect_seconds
-    sock = _open_socket(address, ssl_context, deadline)
+    sock = _open_socket(asked.address, ssl_context, deadline)
+    return asked.on(sock, deadline, write_deadline_seconds=write_deadline_seconds, max_message_bytes=max_message_bytes)
+
+
+def dial(url: str, *, connect_seconds: float = 5.0, ssl_context: ssl.SSLContext | None = None) -> socket.socket:
+    """A TCP connection, with TLS for `wss:`, to where `url` leads, for an `upgrade` later; raises as `connect`."""
+    return _open_socket(parse_url(url), ssl_context, time.monotonic() + connect_seconds)
+
+
+def upgrade(
+    sock: socket.socket,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    subprotocols: Sequence[str] = (),
+    upgrade_seconds: float = 5.0,
+    write_deadline_seconds: float = 5.0,
+    max_message_bytes: int = 16 * 1024 * 1024,
+) -> WebSocketConnection:
+    """Make `sock`, a connection that was dialled to the host of `url`, the WebSocket at `url`; closes it if it fails.
+
+    Raises:
+        UnansweredError: the connection had ended before a byte of the answer came.
+        Exception: as `connect`.
+    """
     try:
-        _send(sock, request, deadline)
-        head, rest = _read_head(sock, deadline)
-        if not is_switching(head):
-            status, found = read_refusal(head)
-            raise HandshakeError(status, _read_body(sock, rest, found, deadline), found)
-        subprotocol = read_switch(head, key, subprotocols=subprotocols)
-        tls_sessions.keep(sock, (address.host, address.port))
+        asked = _Upgrade.to(url, headers, subprotocols)
     except BaseException:  # whatever it is, the socket is not handed out
         sock.close()
         raise
-    return WebSocketConnection(
+    return asked.on(
         sock,
-        is_client=True,
+        time.monotonic() + upgrade_seconds,
         write_deadline_seconds=write_deadline_seconds,
         max_message_bytes=max_message_bytes,
-        subprotocol=subprotocol,
-        received=rest,
     )
+
+
+@dataclass(frozen=True)
+class _Upgrade:
+    address: SocketAddress
+    key: bytes
+    request: bytes
+    subprotocols: Sequence[str]
+
+    @classmethod
+    def to(cls, url: str, headers: Mapping[str, str] | None, subprotocols: Sequence[str]) -> Self:
+        address, key = parse_url(url), new_key()
+        return cls(address, key, build_request(address, key, headers=headers, subprotocols=subprotocols), subprotocols)
+
+    def on(
+        self, sock: socket.socket, deadline: float, *, write_deadline_seconds: float, max_message_bytes: int
+    ) -> WebSocketConnection:
+        try:
+            _send(sock, self.request, deadline)
+            head, rest = _read_head(sock, deadline)
+            if not is_switching(head):
+                status, found = read_refusal(head)
+                raise HandshakeError(status, _read_body(sock, rest, found, deadline), found)
+            subprotocol = read_switch(head, self.key, subprotocols=self.subprotocols)
+            tls_sessions.keep(sock, (self.address.host, self.address.port))
+        except BaseException:  # whatever it is, the socket is not handed out
+            sock.close()
+            raise
+        return WebSocketConnection(
+            sock,
+            is_client=True,
+            write_deadline_seconds=write_deadline_seconds,
+            max_message_bytes=max_message_bytes,
+            subprotocol=subprotocol,
+            received=rest,
+        )
 
 
 def _open_socket(address: SocketAddress, ssl_context: ssl.SSLContext | None, deadline: float) -> socket.socket:
@@ -115,10 +168,16 @@ def _connect(address: SocketAddress, deadline: float) -> socket.socket:
         del failure  # its traceback holds this frame: a cycle, and with it the closed socket's leftovers
 
 
+_LOST = (ConnectionError, ssl.SSLError)
+
+
 def _send(sock: socket.socket, data: bytes, deadline: float) -> None:
     while data:
         sock.settimeout(_left(deadline))
-        data = data[sock.send(data) :]
+        try:
+            data = data[sock.send(data) :]
+        except _LOST as exc:
+            raise UnansweredError("the server had hung up before the upgrade") from exc
 
 
 def _read_head(sock: socket.socket, deadline: float) -> tuple[bytes, bytes]:
@@ -127,11 +186,23 @@ def _read_head(sock: socket.socket, deadline: float) -> tuple[bytes, bytes]:
         if len(data) > MAX_HEAD_BYTES:
             raise HandshakeError(502, b"the answer's head is too long")
         sock.settimeout(_left(deadline))
-        piece = sock.recv(_READ_BYTES)
+        piece = _receive(sock, is_first=not data)
         if not piece:
             raise ConnectionResetError("the server hung up during the upgrade")
         data += piece
     return data[: end + 4], data[end + 4 :]
+
+
+def _receive(sock: socket.socket, *, is_first: bool) -> bytes:
+    try:
+        piece = sock.recv(_READ_BYTES)
+    except _LOST as exc:
+        if is_first:
+            raise UnansweredError("the server hung up without an answer to the upgrade") from exc
+        raise
+    if is_first and not piece:
+        raise UnansweredError("the server hung up without an answer to the upgrade")
+    return piece
 
 
 def _read_body(sock: socket.socket, data: bytes, headers: Mapping[str, str], deadline: float) -> bytes:

@@ -49,7 +49,8 @@ class WebSocketConnection:
 
     __slots__ = (
         "_close_sent", "_frames_since_yield", "_is_client", "_peer_close", "_peer_gone", "_reader", "_reading",
-        "_sock", "_unsent", "_write_deadline_seconds", "_write_lock", "farewell", "last_received", "subprotocol",
+        "_sock", "_unsent", "_write_deadline_seconds", "_write_lock", "farewell", "last_received", "on_end",
+        "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +79,8 @@ class WebSocketConnection:
         # What is said as a text message before a close that is not normal: a close frame holds 123 bytes, and
         # ElevenLabs' clients expect an `error` event. Empty: nothing is said.
         self.farewell: Callable[[int, str], bytes] | None = None
+        # Called once, when the TCP connection has been ended, whoever ended it: for one who counts connections.
+        self.on_end: Callable[[], None] | None = None
         self.last_received = time.monotonic()
 
     # --- Reading
@@ -306,6 +309,8 @@ class WebSocketConnection:
             sock.shutdown(socket.SHUT_RDWR)  # also ends a read in another thread, and a duplicate of the socket
         with contextlib.suppress(OSError):
             sock.close()
+        if self.on_end is not None:
+            self.on_end()
 
     @property
     def is_open(self) -> bool:
