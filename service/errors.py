@@ -130,6 +130,33 @@ class UnansweredError(VoceroError, ConnectionResetError):
     """The connection had ended before a byte of the upgrade's answer came: nothing was opened, so another may be."""
 
 
+# --- What we have no room for ---------------------------------------------------------------------------------------
+
+
+class CapacityError(VoceroError):
+    """There is no room for it within bounds of our own: nothing left us, so trying again repeats nothing.
+
+    Go elsewhere (another provider, the fallback), or answer 503: the same may succeed after `retry_after` seconds.
+    The message names the part and its numbers: it is for our log, not for a client.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PoolTimeoutError(CapacityError):
+    """No connection came in the time that the caller had: all were lent, or opening took too long."""
+
+
+class PoolExhaustedError(CapacityError):
+    """As many callers wait for a connection as may: refused at once, so that nobody waits for nothing."""
+
+
+class PoolClosedError(CapacityError):
+    """The pool is not open: not started yet, or closed because this process is leaving. Waiting does not help."""
+
+
 # --- What ElevenLabs did -------------------------------------------------------------------------------------------
 
 
