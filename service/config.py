@@ -68,6 +68,103 @@ class Settings(BaseSettings):
         examples=["/etc/ssl/certs/company.pem"],
     )
 
+    # --- Connections to ElevenLabs that are kept ready (of each worker)
+    pool_agents_min_idle: int = Field(
+        0,
+        alias="VOCERO_POOL_AGENTS_MIN_IDLE",
+        ge=0,
+        le=1000,
+        description="Connections (TCP and TLS) that lie ready for conversations, with as many signed URLs for"
+        " ELEVENLABS_AGENT_ID; 0: each conversation opens its own.",
+    )
+    pool_agents_max_size: int | None = Field(
+        None,
+        alias="VOCERO_POOL_AGENTS_MAX_SIZE",
+        ge=1,
+        le=50_000,
+        description="Connections for conversations, open and ready ones together; it bounds a worker's open"
+        " conversations. Unset: four fifths of VOCERO_WORKER_CONNECTIONS, and those that lie ready.",
+    )
+    pool_agents_max_waiting: int = Field(
+        100,
+        alias="VOCERO_POOL_AGENTS_MAX_WAITING",
+        ge=0,
+        le=50_000,
+        description="Conversations that may wait for a connection when all are taken; others are refused at once.",
+    )
+    pool_agents_timeout_seconds: float = Field(
+        5.0,
+        alias="VOCERO_POOL_AGENTS_TIMEOUT_SECONDS",
+        gt=0,
+        le=60,
+        description="Seconds that a conversation may wait for a connection.",
+    )
+    pool_agents_max_idle_seconds: float = Field(
+        50.0,
+        alias="VOCERO_POOL_AGENTS_MAX_IDLE_SECONDS",
+        ge=0,
+        le=3600,
+        description="Seconds that a connection lies ready before another takes its place: less than the load"
+        " balancers on the way allow, which is usually 60.",
+    )
+    pool_agents_max_lifetime_seconds: float = Field(
+        600.0,
+        alias="VOCERO_POOL_AGENTS_MAX_LIFETIME_SECONDS",
+        gt=0,
+        le=86_400,
+        description="Seconds after which a connection is not used for another conversation, less up to 5 %.",
+    )
+    signed_url_max_age_seconds: float = Field(
+        600.0,
+        alias="VOCERO_SIGNED_URL_MAX_AGE_SECONDS",
+        ge=0,
+        le=840,
+        description="Seconds for which a signed URL of ElevenLabs' that was fetched ahead is used (it is good for 900);"
+        " 0: none is fetched ahead.",
+    )
+    pool_speech_min_idle: int = Field(
+        0,
+        alias="VOCERO_POOL_SPEECH_MIN_IDLE",
+        ge=0,
+        le=1000,
+        description="HTTP connections (speech and signed URLs) that are kept open even if nothing was asked for.",
+    )
+    pool_speech_max_size: int = Field(
+        256,
+        alias="VOCERO_POOL_SPEECH_MAX_SIZE",
+        ge=1,
+        le=50_000,
+        description="HTTP connections, which is how many requests one worker has under way at ElevenLabs.",
+    )
+    pool_speech_max_waiting: int = Field(
+        256,
+        alias="VOCERO_POOL_SPEECH_MAX_WAITING",
+        ge=0,
+        le=50_000,
+        description="Requests that may wait for a connection when all are taken; others are refused at once.",
+    )
+    pool_speech_timeout_seconds: float = Field(
+        5.0,
+        alias="VOCERO_POOL_SPEECH_TIMEOUT_SECONDS",
+        gt=0,
+        le=60,
+        description="Seconds that a request may wait for a connection.",
+    )
+    pool_speech_max_idle_seconds: float = Field(
+        50.0,
+        alias="VOCERO_POOL_SPEECH_MAX_IDLE_SECONDS",
+        ge=0,
+        le=3600,
+        description="Seconds that a connection is kept after a request; 0: each request opens its own.",
+    )
+    pool_speech_max_lifetime_seconds: float = Field(
+        600.0,
+        alias="VOCERO_POOL_SPEECH_MAX_LIFETIME_SECONDS",
+        gt=0,
+        le=86_400,
+        description="Seconds after which a connection is not used for another request, less up to 5 %.",
+    )
+
     # --- Where we listen
     host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
     port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
@@ -210,7 +307,10 @@ class Settings(BaseSettings):
             return frozenset(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("elevenlabs_api_key", "elevenlabs_agent_id", "public_url", "upstream_ca_file", mode="before")
+    @field_validator(
+        "elevenlabs_api_key", "elevenlabs_agent_id", "public_url", "upstream_ca_file", "pool_agents_max_size",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
