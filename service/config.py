@@ -165,6 +165,60 @@ class Settings(BaseSettings):
         description="Seconds after which a connection is not used for another request, less up to 5 %.",
     )
 
+    # --- Repeating what failed at ElevenLabs
+    retry_attempts: int = Field(
+        3,
+        alias="VOCERO_RETRY_ATTEMPTS",
+        ge=1,
+        le=10,
+        description="Requests that one call may make of ElevenLabs in all; 1 repeats nothing.",
+    )
+    retry_total_seconds: float = Field(
+        30.0,
+        alias="VOCERO_RETRY_TOTAL_SECONDS",
+        gt=0,
+        le=300,
+        description="Seconds that a call may take until ElevenLabs answers, with all its attempts and the waiting in"
+        " between.",
+    )
+    retry_base_seconds: float = Field(
+        0.2,
+        alias="VOCERO_RETRY_BASE_SECONDS",
+        gt=0,
+        le=60,
+        description="Most seconds to wait before the first repetition; it doubles with each one, and how much of it is"
+        " waited is left to chance.",
+    )
+    retry_max_delay_seconds: float = Field(
+        2.0,
+        alias="VOCERO_RETRY_MAX_DELAY_SECONDS",
+        gt=0,
+        le=60,
+        description="Seconds that this doubling stops at. ElevenLabs' own Retry-After is waited in addition.",
+    )
+    retry_budget_share: float = Field(
+        0.1,
+        alias="VOCERO_RETRY_BUDGET_SHARE",
+        ge=0,
+        le=1,
+        description="Share of the calls of the last ten seconds that a worker may repeat.",
+    )
+    retry_budget_minimum: int = Field(
+        3,
+        alias="VOCERO_RETRY_BUDGET_MINIMUM",
+        ge=0,
+        le=1000,
+        description="Repetitions in ten seconds that a worker may make besides that share.",
+    )
+    hedge_after_seconds: float = Field(
+        0.0,
+        alias="VOCERO_HEDGE_AFTER_SECONDS",
+        ge=0,
+        le=60,
+        description="Seconds without audio after which streamed speech is asked for a second time; what speaks first"
+        " is heard, and ElevenLabs bills both. It takes from the same budget. 0 is off.",
+    )
+
     # --- Where we listen
     host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
     port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
