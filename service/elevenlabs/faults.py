@@ -41,6 +41,9 @@ MAX_ERROR_BODY_BYTES = 65_536
 
 MAX_MESSAGE_CHARACTERS = 1_000
 
+MAX_RETRY_AFTER_SECONDS = 3_600.0
+"""What is believed of a `Retry-After`: we pass it on, and a clock or a word gone wrong must not keep clients off."""
+
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _CODE_IN_TEXT = re.compile(r"received (\d{4})\b")
 
@@ -133,19 +136,22 @@ def _text(value: object) -> str | None:
 
 
 def retry_after_seconds(value: str | None) -> float | None:
-    """Seconds from a `Retry-After` header (RFC 9110 section 10.2.3: seconds or a date); None if it makes no sense."""
+    """Seconds from a `Retry-After` header (RFC 9110 section 10.2.3: seconds or a date); None if it makes no sense.
+
+    Never less than 0 nor more than `MAX_RETRY_AFTER_SECONDS`.
+    """
     if value is None:
         return None
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return float(value)
+        return min(float(value), MAX_RETRY_AFTER_SECONDS)
     try:
         when = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (when - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_SECONDS)
 
 
 # --- Sockets -------------------------------------------------------------------------------------------------------
