@@ -157,6 +157,18 @@ class PoolClosedError(CapacityError):
     """The pool is not open: not started yet, or closed because this process is leaving. Waiting does not help."""
 
 
+class LimiterTimeoutError(CapacityError):
+    """No slot of the account came free in the time that the caller had; it has left the queue."""
+
+
+class LimiterFullError(CapacityError):
+    """As many wait for a slot of the account as may: refused at once, so that nobody waits for nothing."""
+
+
+class LimiterClosedError(CapacityError):
+    """The limiter is not running: not started yet, or closed because this process is leaving. Waiting does not help."""
+
+
 # --- What ElevenLabs did -------------------------------------------------------------------------------------------
 
 
