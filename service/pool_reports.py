@@ -1,0 +1,147 @@
+"""What the pools of every worker of every node look like now: each worker says so in Redis once a second.
+
+The key decision: a report is a key of its own that expires, so a worker that died is gone without anybody noticing
+its death; a sorted set of the workers' names leads to the keys, so listing never looks through the keyspace. Whoever
+lists takes the names out whose report has expired.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+import redis
+import structlog
+
+from service.pool_stats import PoolStats
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 1.0
+EXPIRY_SECONDS = 5.0
+"""How long a report is believed: a worker that is silent for longer is dead, or as good as dead."""
+
+MAX_WORKERS = 1000
+"""Names that the list holds: those that reported last. Far above what one Redis serves."""
+
+INDEX_KEY = "vocero:pool_reports"
+_REPORT_KEY = "vocero:pool_report:"
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """The pools of one worker, as it saw them at `reported_at` (seconds since 1970 by the worker's clock)."""
+
+    node: str
+    worker: str
+    reported_at: float
+    pools: tuple[PoolStats, ...]
+
+
+class PoolReporter:
+    """Publishes the snapshots of this worker's pools.
+
+    `node` and `worker` together name the worker; `pools` gives the snapshots, and is called in the reporter's own
+    thread. Redis being slow or gone delays the next report and nothing else: `store` needs short timeouts.
+    """
+
+    def __init__(self, store: redis.Redis, *, node: str, worker: str, pools: Callable[[], Iterable[PoolStats]]) -> None:
+        self._store = store
+        self._node = node
+        self._worker = worker
+        self._member = _member(node, worker)
+        self._pools = pools
+        self._leaves = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_heard = True
+
+    def start(self) -> None:
+        """Report now and every second from now on."""
+        self._thread = threading.Thread(target=self._report_on, name="pool reports", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop, and take the report back; waits `timeout` s at most."""
+        self._leaves.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def publish(self) -> None:
+        """Report once.
+
+        Raises:
+            RedisError: Redis did not take it.
+        """
+        now = time.time()
+        report = {
+            "node": self._node,
+            "worker": self._worker,
+            "reported_at": now,
+            "pools": [stats.as_dict() for stats in self._pools()],
+        }
+        with self._store.pipeline(transaction=True) as pipeline:
+            pipeline.set(_key(self._member), orjson.dumps(report), px=round(EXPIRY_SECONDS * 1000))
+            pipeline.zadd(INDEX_KEY, {self._member: now})
+            # Nobody may ever list them: dead workers' names must not pile up for that.
+            pipeline.zremrangebyrank(INDEX_KEY, 0, -MAX_WORKERS - 1)
+            pipeline.execute()
+
+    def _report_on(self) -> None:
+        while True:
+            self._try(self.publish)
+            if self._leaves.wait(INTERVAL_SECONDS):
+                break
+        self._try(self._withdraw)
+
+    def _withdraw(self) -> None:
+        with self._store.pipeline(transaction=True) as pipeline:
+            pipeline.delete(_key(self._member))
+            pipeline.zrem(INDEX_KEY, self._member)
+            pipeline.execute()
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except redis.RedisError as exc:
+            if self._is_heard:  # once, not every second of an outage
+                log.warning("pool reports are not heard", error=type(exc).__name__)
+            self._is_heard = False
+        else:
+            if not self._is_heard:
+                log.info("pool reports are heard again")
+            self._is_heard = True
+
+
+def list_reports(store: redis.Redis) -> list[WorkerReport]:
+    """The reports of all workers that live, by node and worker.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    members = [bytes(member) for member in cast("list[bytes]", store.zrange(INDEX_KEY, -MAX_WORKERS, -1))]
+    if not members:
+        return []
+    values = cast("list[bytes | None]", store.mget([_key(member) for member in members]))
+    dead = [member for member, value in zip(members, values, strict=True) if value is None]
+    if dead:
+        store.zrem(INDEX_KEY, *dead)  # one that was only late puts its name back with its next report
+    reports = [_report(value) for value in values if value is not None]
+    return sorted(reports, key=lambda report: (report.node, report.worker))
+
+
+def _report(value: bytes) -> WorkerReport:
+    found: dict[str, Any] = orjson.loads(value)
+    pools = tuple(PoolStats.from_dict(each) for each in found["pools"])
+    return WorkerReport(node=found["node"], worker=found["worker"], reported_at=found["reported_at"], pools=pools)
+
+
+def _member(node: str, worker: str) -> bytes:
+    return f"{node}/{worker}".encode()
+
+
+def _key(member: bytes) -> bytes:
+    return _REPORT_KEY.encode() + member
