@@ -212,7 +212,7 @@ def commit_call() -> None:
 def take_extra_attempt() -> bool:
     """Whether the retried call that this runs in may send one more request beside the one under way (a hedge).
 
-    It counts as one of the call's attempts, and the budget pays for it.
+    The budget pays for it, and the call is not repeated any more: either hedged or retried, never both.
     """
     current = _current.get()
     return current is not None and current.take_extra()
@@ -227,7 +227,6 @@ class _Call:
         self._whole = whole
         self._wanted = {Effect.NEVER_SENT, Effect.THROTTLED} | ({Effect.UNSAFE} if repeatable else set())
         self._made = 1
-        self._extra = 0
 
     def make(self, call: Callable[[], R]) -> R:
         """As `Retrier.run`."""
@@ -264,12 +263,12 @@ class _Call:
     def take_extra(self) -> bool:
         """As `take_extra_attempt`."""
         outcome = Outcome.HEDGED
-        if self._made + self._extra >= self._retrier.policy.attempts:
+        if self._made >= self._retrier.policy.attempts:
             outcome = Outcome.NO_ATTEMPT_LEFT
         elif not self._retrier.budget.take():
             outcome = Outcome.NO_BUDGET_LEFT
         else:
-            self._extra += 1
+            self._wanted.clear()
         self._retrier.note(RetryEvent(operation=self._operation, outcome=outcome, attempt=self._made))
         return outcome is Outcome.HEDGED
 
@@ -283,7 +282,7 @@ class _Call:
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
         self._made = state.attempt_number
         outcome = None
-        if self._made + self._extra >= self._retrier.policy.attempts:
+        if self._made >= self._retrier.policy.attempts:
             outcome = Outcome.NO_ATTEMPT_LEFT
         elif state.upcoming_sleep >= self._whole.remaining():
             outcome = Outcome.NO_TIME_LEFT
