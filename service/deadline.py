@@ -55,9 +55,9 @@ def remaining_seconds() -> float | None:
 
 
 def within_deadline(timeout: float) -> float:
-    """`timeout` in seconds, cut to what is left of the deadline; never less than a millisecond."""
+    """`timeout` in seconds, cut to what is left of the deadline, but not below a millisecond."""
     current = _deadline.get()
-    return timeout if current is None else max(SHORTEST_TIMEOUT, min(timeout, current.remaining()))
+    return timeout if current is None else min(timeout, max(SHORTEST_TIMEOUT, current.remaining()))
 
 
 def _monotonic() -> float:

@@ -29,6 +29,7 @@ def test_a_timeout_is_cut_to_what_is_left_and_never_to_nothing(fake: FakeTime) -
         assert (remaining_seconds(), within_deadline(30.0)) == (0.5, 0.5)
         fake.now += 60.0
         assert (remaining_seconds(), within_deadline(30.0)) == (0.0, SHORTEST_TIMEOUT)
+        assert within_deadline(0.0) == 0.0  # who would not wait at all still does not
     assert remaining_seconds() is None
 
 
