@@ -19,7 +19,10 @@ from service.conversation.event_loop import Loop
 from service.conversation.registry import ConversationRegistry
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.pool_options import PoolOptions
 from service.errors import ConfigurationError
+from service.retry import Retrier, RetryPolicy
+from service.retry_budget import RetryBudget
 from service.storage import ApiKeys, Database, check_schema, open_database
 
 REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59 (traps)
@@ -96,12 +99,57 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             read_seconds=settings.upstream_read_seconds,
             write_deadline_seconds=settings.write_deadline_seconds,
             ca_bundle=settings.upstream_ca_file,
+            default_agent_id=settings.elevenlabs_agent_id,
+            signed_url_max_age_seconds=settings.signed_url_max_age_seconds,
+            agents_pool=_agents_pool(settings),
+            speech_pool=_speech_pool(settings),
+            retrier=_retrier(settings),
+            hedge_after_seconds=settings.hedge_after_seconds,
         ),
-        conversations=ConversationRegistry(capacity=int(settings.worker_connections * ADMITTED_SHARE)),
+        conversations=ConversationRegistry(capacity=_places(settings)),
         loop=loop,
         limits=Limits(
             first_frame_seconds=settings.first_frame_seconds,
             idle_seconds=settings.idle_seconds,
             messages_per_second=settings.client_messages_per_second,
         ),
+    )
+
+
+def _places(settings: Settings) -> int:
+    """How many conversations a worker takes."""
+    return int(settings.worker_connections * ADMITTED_SHARE)
+
+
+def _retrier(settings: Settings) -> Retrier:
+    policy = RetryPolicy(
+        attempts=settings.retry_attempts,
+        total_seconds=settings.retry_total_seconds,
+        base_seconds=settings.retry_base_seconds,
+        max_delay_seconds=settings.retry_max_delay_seconds,
+    )
+    budget = RetryBudget(share=settings.retry_budget_share, minimum=settings.retry_budget_minimum)
+    return Retrier(policy, budget=budget)
+
+
+def _agents_pool(settings: Settings) -> PoolOptions:
+    most = settings.pool_agents_max_size
+    return PoolOptions(
+        min_idle=settings.pool_agents_min_idle,
+        max_size=_places(settings) + settings.pool_agents_min_idle if most is None else most,
+        max_waiting=settings.pool_agents_max_waiting,
+        timeout_seconds=settings.pool_agents_timeout_seconds,
+        max_idle_seconds=settings.pool_agents_max_idle_seconds,
+        max_lifetime_seconds=settings.pool_agents_max_lifetime_seconds,
+    )
+
+
+def _speech_pool(settings: Settings) -> PoolOptions:
+    return PoolOptions(
+        min_idle=settings.pool_speech_min_idle,
+        max_size=settings.pool_speech_max_size,
+        max_waiting=settings.pool_speech_max_waiting,
+        timeout_seconds=settings.pool_speech_timeout_seconds,
+        max_idle_seconds=settings.pool_speech_max_idle_seconds,
+        max_lifetime_seconds=settings.pool_speech_max_lifetime_seconds,
     )

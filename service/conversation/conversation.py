@@ -21,9 +21,11 @@ from service.conversation.event_loop import Loop
 from service.conversation.events import build_error_event
 from service.conversation.relay import Relay
 from service.errors import (
+    CapacityError,
     ConnectionClosedError,
     FrameError,
     RequestError,
+    ServiceUnavailableError,
     SocketError,
     UpstreamError,
     VoceroError,
@@ -34,6 +36,7 @@ from service.websocket import WebSocketConnection
 log = structlog.get_logger(__name__)
 MAX_PING_SECONDS = 20.0
 PINGS_BEFORE_IDLE = 3
+NO_ROOM = "No conversation can be taken now; try again."
 _LEAVING = frozenset({1000, 1001, 1005})
 
 
@@ -93,6 +96,14 @@ class Conversation:
 
     def run(self) -> Ending:
         """Hold the conversation. Returns how it ended; raises nothing that a peer can cause."""
+        try:
+            return self._hold()
+        finally:
+            # Also when this thread is killed: the agent's connection is on loan from a pool.
+            if self._agent is not None:
+                self._agent.abort()
+
+    def _hold(self) -> Ending:
         try:
             self._open()
             self._carry()
@@ -184,6 +195,9 @@ class Conversation:
 
 
 def _ending_of_client_side(exc: Exception) -> Ending:
+    if isinstance(exc, CapacityError):
+        log.warning("no room for a conversation", reason=str(exc))
+        return Ending("service", ServiceUnavailableError.close_code, NO_ROOM)
     if isinstance(exc, RequestError):
         return Ending("client", exc.close_code, exc.message)
     if isinstance(exc, UpstreamError):

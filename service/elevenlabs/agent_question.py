@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.deadline import within_deadline
 from service.elevenlabs.agent_answer import AgentAnswer, PastTurn, ResponseEvent, ToolCall
 from service.elevenlabs.live_conversation import LiveConversation, payload
 from service.elevenlabs.vocabulary import DEFAULT_AGENT_AUDIO_FORMAT, ClientEvent, ServerEvent
 from service.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from service.retry import commit_call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ def ask(
     dialogue = _Dialogue(conversation, deadline)
     audio_format = dialogue.await_metadata()
     greeting_id = None if greeting_suppressed else dialogue.await_greeting(question.greeting_seconds)
+    commit_call()  # from here on the agent may act on it: call tools, and be billed for it
     if question.history:
         context = history_as_context(question.history)
         conversation.send_event({"type": ClientEvent.CONTEXTUAL_UPDATE, "text": context})
@@ -136,7 +139,8 @@ class _Dialogue:
         """The next event or None at the end. TimeoutError: it has been quiet for long enough."""
         until = self._deadline if quiet_until is None else min(self._deadline, quiet_until)
         try:
-            return self._conversation.receive_event(max(0.0, until - time.monotonic()))
+            # Until there is an event to hand out, this is within a retried call, whose deadline counts too.
+            return self._conversation.receive_event(within_deadline(max(0.0, until - time.monotonic())))
         except TimeoutError:
             if until == quiet_until:
                 raise

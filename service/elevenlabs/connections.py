@@ -1,7 +1,10 @@
-"""The connections to ElevenLabs that requests' adapter keeps and reuses, and how a request and its answer use one.
+"""The connections to ElevenLabs that HTTP requests are sent on, and how a request and its answer use one.
 
 The key decisions:
 
+* they are kept by `service.connection_pool` and not by urllib3's pool, so that there is a bound to how many there are,
+  those that wait for one are served in turn, and one that has lain too long is not used. A connection is used again
+  only after an answer that was read to its clean end;
 * requests' adapter hands a CA file to urllib3, which then parses it again for each new connection (15 ms of CPU that
   silence a whole gevent worker); ours gives every connection the one context instead;
 * a request leaves in one write. http.client writes head and body apart, and ElevenLabs' kernel would be woken twice;
@@ -9,7 +12,7 @@ The key decisions:
 * our connections translate their own failures while connecting, because urllib3 reports a TLS handshake that hangs
   as a read timeout, and then nobody can tell whether the request has left us.
 
-What is left to requests and urllib3: the pool, connecting, TLS, deadlines, and how failures are told.
+What is left to requests and urllib3: connecting, TLS, deadlines, and how failures are told.
 """
 
 from __future__ import annotations
@@ -17,24 +20,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
-import queue
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from service.connection_pool import ConnectionPool, Lent
+from service.deadline import within_deadline
 from service.elevenlabs.faults import Phase, error_from_exception
 from service.elevenlabs.http_framing import body_of, split_head
+from service.elevenlabs.pool_options import PoolOptions
+from service.hedging import watch
+from service.websocket import is_quiet
 
 READ_BYTES = 65_536
 """What one read takes at most; it returns as soon as there is anything."""
-
-MAX_IDLE_CONNECTIONS = 64
-"""Connections kept alive between requests, well above any plan's concurrency; more may be open at a time."""
 
 WIRE_ERRORS = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
 
@@ -50,25 +54,28 @@ class WireAnswer:
     `headers` have lower-case names. Whoever reads it closes it, from the same thread.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, read_seconds: float) -> None:
         data = b""
         while (found := split_head(data)) is None:
+            sock.settimeout(within_deadline(read_seconds))
             piece = sock.recv(READ_BYTES)
             if not piece:
                 raise http.client.RemoteDisconnected("hung up before the end of the head")
             data += piece
         head, self._rest = found
         self._sock = sock
-        self._connection: HTTPConnection | None = None
-        self._put_back: Callable[[HTTPConnection], None] | None = None
+        self._read_seconds = read_seconds
+        self._is_untouched = True
+        sock.settimeout(within_deadline(read_seconds))
+        self._lent: Lent[Any] | None = None
         self._body = body_of(head)
         self._keeps_alive = head.keeps_alive
         self.status = head.status
         self.headers = head.headers
 
-    def return_to(self, put_back: Callable[[HTTPConnection], None], connection: HTTPConnection) -> None:
-        """Have `connection` given to `put_back` in the end."""
-        self._put_back, self._connection = put_back, connection
+    def return_to(self, lent: Lent[Any]) -> None:
+        """Have the connection, which is `lent`, given back in the end."""
+        self._lent = lent
 
     def read_some(self) -> bytes:
         """What has arrived of the body, as soon as there is anything; `b""` at its end.
@@ -80,6 +87,9 @@ class WireAnswer:
         piece = b""
         while not piece and not self._body.is_complete:
             data, self._rest = self._rest or self._sock.recv(READ_BYTES), b""
+            if self._is_untouched:  # the first piece was due by the call's deadline, for the others only silence counts
+                self._is_untouched = False
+                self._sock.settimeout(self._read_seconds)
             if data:
                 piece = self._body.take(data)
             else:
@@ -88,31 +98,26 @@ class WireAnswer:
 
     def close(self) -> None:
         """Give the connection back to the pool, ended unless the body was read to its end. May be called again."""
-        connection, self._connection = self._connection, None
-        if connection is None or self._put_back is None:
+        lent, self._lent = self._lent, None
+        if lent is None:
             return
         body = self._body
         if self._rest or not body.is_complete or body.has_surplus or not self._keeps_alive:
-            connection.close()
-        self._put_back(connection)
-
-    def __del__(self) -> None:
-        # Of an answer that nobody closed, the connection ends too; urllib3's does the same.
-        connection = getattr(self, "_connection", None)  # there is none if the head was not one
-        if connection is not None:
-            connection.close()
+            lent.discard()
+        else:
+            lent.give_back()
 
 
 class _Connection(HTTPConnection):
+    timeout: float  # type: ignore[assignment]  # it is set for each request
     def request(  # type: ignore[override]  # of its parameters the adapter uses these
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any
     ) -> None:
         """Send a request; its parts are what `HttpTransport` has made and checked."""
-        if self.sock is None:
-            self.connect()
         lines = [f"{method} {url} HTTP/1.1\r\nhost: {self._host_header}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in (headers or {}).items()]
-        self.sock.settimeout(self.timeout)
+        watch(self.sock)
+        self.sock.settimeout(within_deadline(self.timeout))
         data = "".join(lines).encode("ascii") + b"\r\n" + (body or b"")
         # Most requests fit, and gevent's sendall asks the kernel for its buffer's size first.
         taken = self.sock.send(data)
@@ -125,9 +130,8 @@ class _Connection(HTTPConnection):
         return host if self.port == self.default_port else f"{host}:{self.port}"
 
     def getresponse(self) -> WireAnswer:  # type: ignore[override]  # it has what is used of urllib3's
-        """Wait for the answer's head; from here on the connection's timeout is that for reading."""
-        self.sock.settimeout(self.timeout)
-        return WireAnswer(self.sock)
+        """Wait for the answer's head; the connection's timeout is that for reading, cut to the call's deadline."""
+        return WireAnswer(self.sock, self.timeout)
 
     def connect(self) -> None:
         """Connect.
@@ -143,64 +147,34 @@ class _Connection(HTTPConnection):
             return
         raise error
 
-
-class _PlainConnection(_Connection):
-    @property
-    def is_connected(self) -> bool:
-        """Whether the idle connection is still there and silent.
-
-        urllib3 asks with `poll`, which under gevent gives way to every other greenlet first: 13 % of the time that
-        opening a conversation took.
-        """
-        return self.sock is not None and _is_silent(self.sock)
+    def is_healthy(self) -> bool:
+        """Whether it is still there and silent, having lain idle."""
+        return is_quiet(self.sock)
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-def _is_silent(sock: socket.socket) -> bool:
-    timeout = sock.gettimeout()
-    try:
-        sock.setblocking(False)
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        sock.settimeout(timeout)
-    return False  # the peer has closed, or said what nobody asked for
-
-
-class _IdleConnections:
-    """What urllib3 needs of a `queue.LifoQueue` that is never waited for; its locks cost more than all it does."""
-
-    def __init__(self, maxsize: int) -> None:
-        self._most = maxsize
-        self._connections: list[Any] = []  # append and pop are atomic
-
-    def get(self, block: bool = False, timeout: float | None = None) -> Any:  # noqa: ARG002 (urllib3's)
-        """The one that was used last."""
-        try:
-            return self._connections.pop()
-        except IndexError:
-            raise queue.Empty from None
-
-    def put(self, connection: Any, block: bool = False) -> None:  # noqa: ARG002 (urllib3's)
-        """Keep `connection` for the next request."""
-        if len(self._connections) >= self._most:
-            raise queue.Full
-        self._connections.append(connection)
-
-    def qsize(self) -> int:
-        """How many there are."""
-        return len(self._connections)
-
-
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PlainConnection  # type: ignore[assignment]  # urllib3's Protocol wants its own response class
-    QueueCls = _IdleConnections  # type: ignore[assignment]  # it is no LifoQueue, but does as one
+    ConnectionCls = _Connection  # type: ignore[assignment]  # urllib3's Protocol wants its own response class
+    kept: ConnectionPool[Any]
+    take_seconds: float
+
+    def open_connection(self, connect_seconds: float) -> Any:
+        """A new connection, connected.
+
+        Raises:
+            UpstreamConnectError: it could not be.
+        """
+        connection: Any = self._new_conn()
+        connection.timeout = connect_seconds
+        try:
+            connection.connect()
+        except BaseException:  # a socket without TLS may be left
+            connection.close()
+            raise
+        return connection
 
     def urlopen(  # type: ignore[override]  # of its parameters the adapter uses these
         self,
@@ -218,19 +192,18 @@ class _Pool(urllib3.HTTPConnectionPool):
             OSError: no connection, or it was lost, or silence for longer than the timeout.
             HTTPException: the answer is not HTTP.
         """
-        connection: Any = self._get_conn()
+        lent = self.kept.take(within_deadline(self.take_seconds))
+        connection = lent.connection
         try:
             connection.timeout = timeout.connect_timeout
-            self._validate_conn(connection)  # connects, if TLS is to be checked
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it hung up
                 connection.request(method, url, body, headers)
             connection.timeout = timeout.read_timeout
             answer: WireAnswer = connection.getresponse()
         except BaseException:  # GreenletExit and the like, too: an answer may still come on it
-            connection.close()
-            self._put_conn(connection)
+            lent.discard()
             raise
-        answer.return_to(self._put_conn, connection)
+        answer.return_to(lent)
         return answer
 
 
@@ -239,26 +212,36 @@ class _TlsPool(_Pool, urllib3.HTTPSConnectionPool):
 
 
 class SharedContextAdapter(HTTPAdapter):
-    """requests' adapter for one host: every connection uses one TLS context and is one of ours.
+    """requests' adapter for one host: every connection is one of ours, from our pool, and uses one TLS context.
 
     What the inherited methods find out for each request (the pool, the proxies, the cookies) is the same for all of
     ours, or nothing.
     """
 
-    def __init__(self, tls_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, base_url: str, *, tls_context: ssl.SSLContext | None, options: PoolOptions, connect_seconds: float
+    ) -> None:
         self._tls_context = tls_context
-        self._pool: Any = None
-        super().__init__(pool_connections=2, pool_maxsize=MAX_IDLE_CONNECTIONS)
+        super().__init__(pool_connections=1)
+        pool: Any = self.poolmanager.connection_from_url(base_url)
+        # The inherited `cert_verify` would name a CA file, which each connection would load.
+        pool.cert_reqs = "CERT_REQUIRED"
+        self._pool = pool
+        self.kept: ConnectionPool[Any] = options.make_pool(
+            lambda: pool.open_connection(connect_seconds),
+            name="speech",
+            close_connection=lambda connection: connection.close(),
+            is_healthy=_Connection.is_healthy,
+        )
+        pool.kept, pool.take_seconds = self.kept, options.timeout_seconds
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As requests', with our connections and their context."""
         super().init_poolmanager(*args, **kwargs, ssl_context=self._tls_context, socket_options=list(_SOCKET_OPTIONS))
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
-    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """The one pool, found out at the first request."""
-        if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 (requests' names)
+        """The one pool."""
         return self._pool
 
     def request_url(self, request: Any, proxies: Any) -> str:  # noqa: ARG002 (requests' names)
@@ -269,6 +252,5 @@ class SharedContextAdapter(HTTPAdapter):
         """The `WireAnswer` itself: half of what a `requests.Response` is made of is a jar for cookies."""
         return resp
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:  # noqa: ARG002 (requests' names)
-        """Nothing but that it is verified: the inherited one names a CA file, which each connection would load."""
-        conn.cert_reqs = "CERT_REQUIRED"
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Nothing: it is verified, by the one context."""

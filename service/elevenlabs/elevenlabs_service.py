@@ -1,23 +1,26 @@
 """`ElevenLabsService`: speech and conversations from ElevenLabs, for everything above.
 
 The key decision: the key is asked for at each request (it may rotate) and never kept, and whatever goes wrong leaves
-here as a class of `service.errors`. Nothing is retried: a caller that knows what its request costs does that.
+here as a class of `service.errors`. What may be repeated is repeated here (`with_retry`): opening a conversation in any
+case, because nothing was said in it; speech only if ElevenLabs cannot have acted on the request, because it bills what
+it speaks, heard or not. Callers repeat nothing.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, Unpack
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from service.elevenlabs.agent_answer import PastTurn, ResponseEvent
+from service.elevenlabs.agent_connections import AgentConnections
 from service.elevenlabs.agent_question import Question, ask, initiation_of
-from service.elevenlabs.faults import Phase, error_from_exception
-from service.elevenlabs.live_conversation import LiveConversation, read_signed_url, socket_base_url
+from service.elevenlabs.hedged_speech import open_hedged
+from service.elevenlabs.live_conversation import LiveConversation, read_signed_url
+from service.elevenlabs.pool_options import PoolOptions
 from service.elevenlabs.speech import (
     SpeechOptions,
     SpeechStream,
@@ -30,20 +33,24 @@ from service.elevenlabs.speech import (
 )
 from service.elevenlabs.transport import HttpTransport, Query, make_tls_context
 from service.elevenlabs.vocabulary import (
-    CONVERSATION_PATH,
     DEFAULT_MODEL,
     DEFAULT_OUTPUT_FORMAT,
     SIGNED_URL_PATH,
     SpeechRoute,
 )
-from service.errors import HandshakeError, NotFoundError, UpstreamProtocolError, UpstreamRequestError
-from service.websocket import connect
+from service.errors import NotFoundError, UpstreamProtocolError, UpstreamRequestError
+from service.pool_stats import PoolStats
+from service.retry import Retrier, RetryPolicy, with_retry
+from service.retry_budget import RetryBudget
 
 __all__ = ["ElevenLabsService", "LiveConversation", "PastTurn", "SpeechStream", "TimedAudio", "VoiceSettings"]
 
 MAX_SMALL_BODY_BYTES = 65_536
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""What the official SDKs take in one message of a conversation."""
+DEFAULT_OPTIONS = PoolOptions()
+
+
+def _retrier_of(service: ElevenLabsService) -> Retrier:
+    return service.retrier
 
 
 class ElevenLabsService:
@@ -51,7 +58,10 @@ class ElevenLabsService:
 
     `connect_seconds` bounds connecting (TCP and TLS each, for a socket all of it), `read_seconds` silence within an
     HTTP answer, `write_deadline_seconds` how long a conversation's peer may take to accept a frame. `ca_bundle` is a
-    file of CA certificates to trust instead of certifi's.
+    file of CA certificates to trust instead of certifi's. `agents_pool` and `speech_pool` bound the connections for
+    conversations and for requests; signed URLs for `default_agent_id` are fetched ahead, one for each connection that
+    lies ready, and used until they are `signed_url_max_age_seconds` old. `retrier` says what is repeated (unset: one
+    with the defaults and a budget of its own); `hedge_after_seconds` is for `service.elevenlabs.hedged_speech`, 0 off.
     """
 
     def __init__(
@@ -63,6 +73,12 @@ class ElevenLabsService:
         read_seconds: float = 30.0,
         write_deadline_seconds: float = 5.0,
         ca_bundle: str | None = None,
+        default_agent_id: str | None = None,
+        signed_url_max_age_seconds: float = 600.0,
+        agents_pool: PoolOptions = DEFAULT_OPTIONS,
+        speech_pool: PoolOptions = DEFAULT_OPTIONS,
+        retrier: Retrier | None = None,
+        hedge_after_seconds: float = 0.0,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
@@ -70,25 +86,61 @@ class ElevenLabsService:
         self._read_seconds = read_seconds
         self._write_deadline_seconds = write_deadline_seconds
         self._ca_bundle = ca_bundle
-        self._tls_context: ssl.SSLContext | None = None
+        self._default_agent_id = default_agent_id
+        self._signed_url_max_age_seconds = signed_url_max_age_seconds
+        self._agents_pool = agents_pool
+        self._speech_pool = speech_pool
+        self.retrier = retrier or Retrier(RetryPolicy(), budget=RetryBudget())
+        self._hedge_after_seconds = hedge_after_seconds
         self._transport: HttpTransport | None = None
+        self._agents: AgentConnections | None = None
 
     def start(self) -> None:
-        """Make the TLS context (15-19 ms of CPU, hence once) and the session. Connects to nothing."""
-        if self._base_url.startswith("https://"):
-            self._tls_context = make_tls_context(self._ca_bundle)
+        """Make the TLS context (15-19 ms of CPU, hence once), and begin to keep the connections that are to lie ready.
+
+        Does not wait for them: an ElevenLabs that is away is the concern of whoever asks for something.
+        """
+        tls_context = make_tls_context(self._ca_bundle) if self._base_url.startswith("https://") else None
         self._transport = HttpTransport(
             self._base_url,
-            tls_context=self._tls_context,
+            tls_context=tls_context,
             connect_seconds=self._connect_seconds,
             read_seconds=self._read_seconds,
+            options=self._speech_pool,
         )
+        self._agents = AgentConnections(
+            self._base_url,
+            sign=self._signed_url,
+            default_agent_id=self._default_agent_id,
+            options=self._agents_pool,
+            signed_url_max_age_seconds=self._signed_url_max_age_seconds,
+            connect_seconds=self._connect_seconds,
+            write_deadline_seconds=self._write_deadline_seconds,
+        )
+        self._transport.start()
+        self._agents.start(tls_context)
 
     def close(self) -> None:
         """End the idle connections; streams and conversations that are open end with their owners."""
+        agents, self._agents = self._agents, None
         transport, self._transport = self._transport, None
+        if agents is not None:
+            agents.close()
         if transport is not None:
             transport.close()
+
+    def drain_connections(self) -> None:
+        """Use no connection and no signed URL of now for anything new: call it when the key has changed.
+
+        What runs goes on, and new connections take the place of the idle ones.
+        """
+        for part in (self._agents, self._transport):
+            if part is not None:
+                part.drain()
+
+    def pool_stats(self) -> list[PoolStats]:
+        """What the pools of connections tell about themselves: `agents` and `speech`; empty before `start`."""
+        return [part.pool.stats() for part in (self._agents, self._transport) if part is not None]
 
     def __enter__(self) -> Self:
         self.start()
@@ -99,6 +151,7 @@ class ElevenLabsService:
 
     # --- Speech
 
+    @with_retry(_retrier_of)
     def open_speech(self, route: SpeechRoute, voice_id: str, *, query: Query, body: bytes) -> SpeechStream:
         """Send a speech request as it is, query and JSON body untouched; the answer while it arrives.
 
@@ -107,6 +160,15 @@ class ElevenLabsService:
             UpstreamError: see `service.elevenlabs.faults`.
         """
         path = f"/v1/text-to-speech/{_quoted_voice(voice_id)}{route.value}"
+
+        def ask() -> SpeechStream:
+            return self._ask_speech(path, route, query, body)
+
+        if self._hedge_after_seconds > 0 and route.is_streamed:
+            return open_hedged(ask, after_seconds=self._hedge_after_seconds)
+        return ask()
+
+    def _ask_speech(self, path: str, route: SpeechRoute, query: Query, body: bytes) -> SpeechStream:
         answer = self._http().send("POST", path, key=self._api_key(), query=query, body=body)
         stream = SpeechStream(answer)
         media_type = stream.content_type.partition(";")[0].strip().lower()
@@ -116,6 +178,7 @@ class ElevenLabsService:
             raise UpstreamProtocolError(f"ElevenLabs answered with {media_type}.", code="wrong_content_type")
         return stream
 
+    @with_retry(_retrier_of)
     def generate_audio(
         self,
         text: str,
@@ -199,6 +262,7 @@ class ElevenLabsService:
 
     # --- Conversations
 
+    @with_retry(_retrier_of, repeatable=True)
     def open_conversation(
         self,
         agent_id: str,
@@ -213,11 +277,11 @@ class ElevenLabsService:
         such as `branch_id`); without, the agent must be public.
 
         Raises:
+            CapacityError: no connection was to be had in time; nothing was asked of ElevenLabs.
             UpstreamError: see `service.elevenlabs.faults`; UpstreamProtocolError if the URL leads to a foreign host.
         """
         query = {**(signing_options or {}), "agent_id": agent_id}
-        url = self._signed_url(query) if signed else self._public_url(query)
-        conversation = self._connect(url, agent_id)
+        conversation = LiveConversation(self._agent_connections().open_socket(query, signed=signed), agent_id=agent_id)
         if initiation is not None:
             try:
                 conversation.send_event(initiation)
@@ -230,25 +294,7 @@ class ElevenLabsService:
         answer = self._http().send("GET", SIGNED_URL_PATH, key=self._api_key(), query=query)
         return read_signed_url(answer.read_all(MAX_SMALL_BODY_BYTES), self._base_url)
 
-    def _public_url(self, query: Mapping[str, str]) -> str:
-        return f"{socket_base_url(self._base_url)}{CONVERSATION_PATH}?{urlencode(query)}"
-
-    def _connect(self, url: str, agent_id: str) -> LiveConversation:
-        try:
-            socket = connect(
-                url,
-                connect_seconds=self._connect_seconds,
-                ssl_context=self._tls_context,
-                write_deadline_seconds=self._write_deadline_seconds,
-                max_message_bytes=MAX_MESSAGE_BYTES,
-            )
-        except (HandshakeError, OSError) as exc:
-            # Nothing of the user's has left us before the socket is open.
-            error = error_from_exception(exc, Phase.CONNECT)
-        else:
-            return LiveConversation(socket, agent_id=agent_id)
-        raise error
-
+    @with_retry(_retrier_of, repeatable=True)
     def generate_response(
         self,
         text: str,
@@ -263,7 +309,8 @@ class ElevenLabsService:
     ) -> Iterator[ResponseEvent]:
         """Ask an agent one thing, in a conversation of its own; its answer as events while they arrive.
 
-        Nothing is sent before the first event is asked for. `history` is told to the agent as context. `text_only`
+        Nothing is sent before the first event is asked for, and until the text is sent what fails is repeated. `history`
+        is told to the agent as context. `text_only`
         asks for no audio, which an agent may refuse. In voice mode the answer ends `quiet_seconds` after its last
         audio. An agent that does not let its greeting be suppressed is waited for `greeting_seconds`, and costs a
         second conversation.
@@ -301,6 +348,11 @@ class ElevenLabsService:
         if self._transport is None:
             raise RuntimeError("ElevenLabsService was not started")
         return self._transport
+
+    def _agent_connections(self) -> AgentConnections:
+        if self._agents is None:
+            raise RuntimeError("ElevenLabsService was not started")
+        return self._agents
 
 
 def _quoted_voice(voice_id: str) -> str:

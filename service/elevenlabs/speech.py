@@ -128,6 +128,10 @@ class SpeechStream:
             while piece := self._answer.read_some():
                 yield piece
 
+    def wait_for_audio(self) -> None:
+        """Wait for the first piece, which iterating gives then; raises as iteration, and the answer is closed."""
+        self._answer.wait_for_body()
+
     def lines(self) -> Iterator[bytes]:
         """The lines of an NDJSON answer, each as soon as it is whole; empty ones are left out.
 

@@ -22,8 +22,11 @@ import certifi
 import requests
 import urllib3
 
+from service.connection_pool import ConnectionPool
+from service.deadline import within_deadline
 from service.elevenlabs.connections import WIRE_ERRORS, SharedContextAdapter, WireAnswer
 from service.elevenlabs.faults import MAX_ERROR_BODY_BYTES, Phase, error_from_exception, error_from_response
+from service.elevenlabs.pool_options import PoolOptions
 from service.errors import UpstreamError, UpstreamKeyError, UpstreamProtocolError
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]] | str
@@ -40,7 +43,12 @@ class HttpAnswer:
 
     def __init__(self, answer: WireAnswer) -> None:
         self._answer = answer
+        self._ahead = b""
         self.headers = answer.headers
+
+    def wait_for_body(self) -> None:
+        """Wait for what the next `read_some` gives; raises as that."""
+        self._ahead = self.read_some()
 
     def read_some(self) -> bytes:
         """What has arrived, as soon as there is anything; `b""` at the end.
@@ -49,6 +57,9 @@ class HttpAnswer:
             UpstreamTimeoutError: silence for longer than the read timeout; the answer is closed.
             UpstreamProtocolError: the body broke off; the answer is closed.
         """
+        if self._ahead:
+            piece, self._ahead = self._ahead, b""
+            return piece
         try:
             return self._answer.read_some()
         except WIRE_ERRORS as exc:
@@ -98,12 +109,28 @@ class HttpTransport:
         tls_context: ssl.SSLContext | None,
         connect_seconds: float,
         read_seconds: float,
+        options: PoolOptions,
     ) -> None:
         self._base_url = base_url
         # requests takes it ready-made too, which its types do not say.
         self._timeout: Any = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
         self._read_seconds = read_seconds
-        self._adapter = SharedContextAdapter(tls_context)
+        self._adapter = SharedContextAdapter(
+            base_url, tls_context=tls_context, options=options, connect_seconds=connect_seconds
+        )
+
+    @property
+    def pool(self) -> ConnectionPool[Any]:
+        """The connections."""
+        return self._adapter.kept
+
+    def start(self) -> None:
+        """Begin to keep connections."""
+        self._adapter.kept.start()
+
+    def drain(self) -> None:
+        """Use no connection of now for another request."""
+        self._adapter.kept.drain()
 
     def send(self, method: str, path: str, *, key: str, query: Query = (), body: bytes | None = None) -> HttpAnswer:
         """Send a request and return its answer as soon as the head is there, if it is a 200.
@@ -111,6 +138,7 @@ class HttpTransport:
         `path` is quoted already. `body` is JSON.
 
         Raises:
+            CapacityError: no connection was to be had in time; nothing was sent.
             UpstreamError: whatever else came of it, see `service.elevenlabs.faults`.
         """
         request = self._prepare(method, path, key, query, body)
@@ -146,12 +174,13 @@ class HttpTransport:
         return request
 
     def _read_error(self, answer: WireAnswer, key: str) -> UpstreamError:
-        body = _read_bounded(HttpAnswer(answer), time.monotonic() + self._read_seconds)
+        body = _read_bounded(HttpAnswer(answer), time.monotonic() + within_deadline(self._read_seconds))
         # A debugging proxy may answer with the request's headers.
         return error_from_response(answer.status, answer.headers, body.replace(key.encode(), b"[key]"))
 
     def close(self) -> None:
         """End the idle connections; answers still open end their own."""
+        self._adapter.kept.close()
         self._adapter.close()
 
 

@@ -49,6 +49,11 @@ class SpeechRoute(StrEnum):
     STREAM_WITH_TIMESTAMPS = "/stream/with-timestamps"
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether the answer begins while ElevenLabs still speaks."""
+        return self in (SpeechRoute.STREAM, SpeechRoute.STREAM_WITH_TIMESTAMPS)
+
+    @property
     def is_json(self) -> bool:
         """Whether a success is JSON (one object, or one a line) and not bare audio."""
         return self in (SpeechRoute.WITH_TIMESTAMPS, SpeechRoute.STREAM_WITH_TIMESTAMPS)

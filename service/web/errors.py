@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from wsproto.utilities import RemoteProtocolError
 
 from service.errors import (
+    CapacityError,
     RequestError,
     UpstreamBusyError,
     UpstreamConcurrencyError,
@@ -38,6 +39,7 @@ def register(app: Flask) -> None:
 
     app.register_error_handler(RequestError, _answer_request_error)
     app.register_error_handler(UpstreamError, _answer_upstream_error)
+    app.register_error_handler(CapacityError, _answer_no_room)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(RemoteProtocolError, _answer_bad_upgrade)
     app.register_error_handler(Exception, _answer_unexpected)
@@ -66,6 +68,14 @@ def _answer(status: int, body: dict[str, Any], retry_after: float | None = None)
 def _answer_request_error(error: RequestError) -> Response:
     body = error_body(type=error.type, code=error.code, message=error.message, param=error.param)
     return _answer(error.http_status, body, getattr(error, "retry_after", None))
+
+
+def _answer_no_room(error: CapacityError) -> Response:
+    log.warning("no room for a request", reason=str(error))
+    body = error_body(
+        type="service_unavailable", code="service_unavailable", message="All places are taken; try again."
+    )
+    return _answer(503, body, error.retry_after)
 
 
 def _answer_upstream_error(error: UpstreamError) -> Response:
