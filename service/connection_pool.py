@@ -108,8 +108,11 @@ class ConnectionPool(Generic[C]):
         self._is_healthy = is_healthy
         self._timeout = timeout
         self._state: PoolState[C] = PoolState(limits, name=name)
+        # Under gevent nothing gives way while this is held, so a greenlet cannot be killed half-way through a step.
+        # That is why there is no Condition on it: its notify() tries the lock, and gevent gives way then.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._keeper_wakes = threading.Event()
+        self._has_ended = threading.Event()
         self._forgotten: deque[Pooled[C]] = deque()
         self._keeper: threading.Thread | None = None
 
@@ -136,12 +139,12 @@ class ConnectionPool(Generic[C]):
         end = time.monotonic() + timeout
         with self._lock:
             self._state.close()
-            self._changed.notify_all()
+            self._rouse(time.monotonic())
+        self._keeper_wakes.set()
         keeper = self._keeper
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(timeout)
-        with self._lock:
-            self._changed.wait_for(lambda: self._state.is_settled, max(0.0, end - time.monotonic()))
+        self._has_ended.wait(max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> Self:
         self.start()
@@ -244,7 +247,7 @@ class ConnectionPool(Generic[C]):
         """
         with self._lock:
             self._state.drain()
-            self._changed.notify_all()
+        self._keeper_wakes.set()
 
     def resize(self, *, min_idle: int, max_size: int) -> None:
         """Change the bounds; what is too much is closed, lent ones when they come back. Returns at once.
@@ -254,7 +257,7 @@ class ConnectionPool(Generic[C]):
         """
         with self._lock:
             self._state.resize(min_idle=min_idle, max_size=max_size)
-            self._changed.notify_all()
+        self._keeper_wakes.set()
 
     def stats(self) -> PoolStats:
         """One consistent snapshot; what must hold in it stands in `service.pool_stats`."""
@@ -266,8 +269,10 @@ class ConnectionPool(Generic[C]):
 
     def _rouse(self, now: float) -> bool:
         is_due = self._state.is_work_due(now)
-        if is_due or self._state.is_closed:
-            self._changed.notify_all()
+        if is_due:
+            self._keeper_wakes.set()
+        if self._state.is_closed and self._state.is_settled:
+            self._has_ended.set()
         return is_due
 
     def _take_back_forgotten(self) -> None:
@@ -276,15 +281,17 @@ class ConnectionPool(Generic[C]):
 
     def _keep(self) -> None:
         while True:
+            self._keeper_wakes.clear()
             with self._lock:
                 now = time.monotonic()
                 self._take_back_forgotten()
                 self._state.retire_aged(now)
-                if not self._state.is_work_due(now):
-                    if self._state.is_closed:
-                        return
-                    wait = self._state.next_refill_in(now)
-                    self._changed.wait(NAP_SECONDS if wait is None else min(NAP_SECONDS, wait))
+                is_due = self._state.is_work_due(now)
+                refill_in = self._state.next_refill_in(now)
+                if self._state.is_closed and not is_due:
+                    return
+            if not is_due:
+                self._keeper_wakes.wait(NAP_SECONDS if refill_in is None else min(NAP_SECONDS, refill_in))
             self._do_work()
 
     def _do_work(self) -> None:
