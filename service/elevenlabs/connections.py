@@ -109,7 +109,7 @@ class WireAnswer:
 
 
 class _Connection(HTTPConnection):
-    timeout: float  # type: ignore[assignment]  # it is set for each request
+    timeout: float  # it is set for each request
     def request(  # type: ignore[override]  # of its parameters the adapter uses these
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any
     ) -> None:

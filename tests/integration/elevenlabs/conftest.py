@@ -9,6 +9,8 @@ from agent_upstream import Agent, AgentUpstream
 from scripted_upstream import Script, ScriptedUpstream
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.retry import Retrier, RetryPolicy
+from service.retry_budget import RetryBudget
 
 KEY = "sk_invented_canary_7f3a"
 
@@ -35,7 +37,10 @@ def start_upstream(stack: ExitStack) -> Callable[..., ScriptedUpstream]:
 @pytest.fixture
 def start_service(stack: ExitStack) -> Callable[..., ElevenLabsService]:
     def start(base_url: str, **options: Any) -> ElevenLabsService:
-        given: dict[str, Any] = {"api_key": lambda: KEY, "connect_seconds": 5.0, "read_seconds": 5.0, **options}
+        # Nothing is repeated, unless a test is about that: the others are about what one request does.
+        once = Retrier(RetryPolicy(attempts=1), budget=RetryBudget())
+        given: dict[str, Any] = {"api_key": lambda: KEY, "connect_seconds": 5.0, "read_seconds": 5.0, "retrier": once}
+        given |= options
         return stack.enter_context(ElevenLabsService(base_url, **given))
 
     return start
