@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from soak import autobahn, frames, stalls
+from soak import autobahn, frames, limiter, stalls
 from soak.result import MissingPartError, Result, summary
 
 Suite = Callable[[argparse.Namespace], Result]
@@ -18,6 +18,7 @@ SUITES: dict[str, Suite] = {
     "autobahn": lambda _: autobahn.run(),
     "stalls": lambda options: stalls.run(options.conversations, seed=options.seed),
     "frames": lambda options: frames.run(options.frames),
+    "limiter": lambda options: limiter.run(options.seconds, seed=options.seed),
 }
 
 
@@ -57,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)} (all)")
     parser.add_argument("--frames", type=int, default=frames.FRAMES, help="carry so many (%(default)s)")
     parser.add_argument("--conversations", type=int, default=stalls.CONVERSATIONS, help="hold so many (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the first conversation's fate (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=limiter.SECONDS, help="of the limiter's storm (%(default)g)")
+    parser.add_argument("--seed", type=int, default=1, help="of what happens when (%(default)s)")
     parser.add_argument(
         "--strict",
         action="store_true",

@@ -52,6 +52,11 @@ class Lease:
         return self._claim.fence
 
     @property
+    def place(self) -> int:
+        """Its place in the queue: within a class, fences rise as places do, but for waiters that were silent."""
+        return self._claim.place
+
+    @property
     def is_lost(self) -> bool:
         """Someone else may have the slot: this process was stopped for longer than the TTL. End the work."""
         return self._book.has_lost(self._claim)
