@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from service.connection_pool import ConnectionPool
+from service.deadline import within_deadline
 from service.elevenlabs.faults import Phase, error_from_exception
 from service.elevenlabs.live_conversation import socket_base_url
 from service.elevenlabs.pool_options import PoolOptions
@@ -61,6 +62,7 @@ class AgentConnections:
         self._connect_seconds = connect_seconds
         self._write_deadline_seconds = write_deadline_seconds
         self._tls_context: ssl.SSLContext | None = None
+        self._take_seconds = options.timeout_seconds
         self._keeps_ready = options.min_idle > 0
         # Where the next connection leads: to where the last signed URL did.
         self._url = f"{self._socket_base_url}{CONVERSATION_PATH}"
@@ -105,7 +107,7 @@ class AgentConnections:
             CapacityError: no connection was to be had in time; nothing was asked of ElevenLabs.
             UpstreamError: ElevenLabs did not open it.
         """
-        lent = self._pool.take()
+        lent = self._pool.take(within_deadline(self._take_seconds))
         try:
             socket = self._upgrade(lent.connection, query, signed=signed)
         except BaseException:  # whatever it is, nobody else would give it back

@@ -110,6 +110,7 @@ class WireAnswer:
 
 class _Connection(HTTPConnection):
     timeout: float  # it is set for each request
+
     def request(  # type: ignore[override]  # of its parameters the adapter uses these
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any
     ) -> None:

@@ -309,10 +309,10 @@ class ElevenLabsService:
     ) -> Iterator[ResponseEvent]:
         """Ask an agent one thing, in a conversation of its own; its answer as events while they arrive.
 
-        Nothing is sent before the first event is asked for, and until the text is sent, failures are repeated. `history`
-        is told to the agent as context. `text_only` asks for no audio, which an agent may refuse. In voice mode the
-        answer ends `quiet_seconds` after its last audio. An agent that does not let its greeting be suppressed is
-        waited for `greeting_seconds`, and costs a second conversation.
+        Nothing is sent before the first event is asked for, and what fails before the text is sent is repeated.
+        `history` is told to the agent as context. `text_only` asks for no audio, which an agent may refuse. In voice
+        mode the answer ends `quiet_seconds` after its last audio. An agent that does not let its greeting be suppressed
+        is waited for `greeting_seconds`, and costs a second conversation.
 
         Raises:
             UpstreamError: the conversation failed, or took longer than `total_seconds`.

@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 
+from service.deadline import within_deadline
 from service.websocket import WebSocketConnection, dial, is_quiet, upgrade
 from service.websocket.client_handshake import parse_url
 
@@ -38,7 +39,8 @@ class PreparedConnection:
         """
         self.close()
         started = time.monotonic()
-        self.sock = dial(url, connect_seconds=self._connect_seconds, ssl_context=tls_context)
+        connect_seconds = within_deadline(self._connect_seconds)
+        self.sock = dial(url, connect_seconds=connect_seconds, ssl_context=tls_context)
         self.place = place_of(url)
         self.has_waited = False
         self._left_seconds = self._connect_seconds - (time.monotonic() - started)
@@ -53,7 +55,7 @@ class PreparedConnection:
         return upgrade(
             self.sock,
             url,
-            upgrade_seconds=self._connect_seconds if self.has_waited else self._left_seconds,
+            upgrade_seconds=within_deadline(self._connect_seconds if self.has_waited else self._left_seconds),
             write_deadline_seconds=write_deadline_seconds,
             max_message_bytes=max_message_bytes,
         )
