@@ -40,7 +40,8 @@ def always(_: object) -> bool:
 class Lent(Generic[C]):
     """A connection in a caller's hands, until the first of `give_back` and `discard`; what comes later does nothing.
 
-    Who has it ends it. One that is forgotten is closed when Python collects it, and counted as abandoned.
+    Both may be called in a callback of an event loop: they wait for nothing (but for what `close_connection` does).
+    One that is forgotten is closed when Python collects it, and counted as abandoned.
     """
 
     __slots__ = ("_pool", "_pooled", "connection", "has_ended", "since")
@@ -236,9 +237,11 @@ class ConnectionPool(Generic[C]):
             now = time.monotonic()
             end = self._state.returned if is_good else self._state.discarded
             end(pooled, now, now - lent.since)
-            is_work_due = self._rouse(now)
-        if is_work_due:
-            self._do_work()
+            self._rouse(now)
+            is_to_close = bool(self._state.to_close)
+        # Opening is left to the keeper: to start a thread is to wait for it.
+        while is_to_close and self._close_one():
+            pass
 
     def drain(self) -> None:
         """Let no connection of before be lent again: idle ones are closed at once, lent ones when they come back.
@@ -267,13 +270,11 @@ class ConnectionPool(Generic[C]):
 
     # --- What has to be done outside the lock. It lies in the state, so whoever is killed in it leaves it to others.
 
-    def _rouse(self, now: float) -> bool:
-        is_due = self._state.is_work_due(now)
-        if is_due:
+    def _rouse(self, now: float) -> None:
+        if self._state.is_work_due(now):
             self._keeper_wakes.set()
         if self._state.is_closed and self._state.is_settled:
             self._has_ended.set()
-        return is_due
 
     def _take_back_forgotten(self) -> None:
         while self._forgotten:
