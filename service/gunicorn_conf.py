@@ -54,3 +54,10 @@ def post_worker_init(worker: Any) -> None:
         worker.wsgi.extensions["vocero"].conversations.drain()
 
     gevent.spawn(end_conversations_when_the_worker_leaves)
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    """End what is kept open, and take back what the worker has told about itself in Redis."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None:  # else it did not come up
+        app.extensions["vocero"].close()

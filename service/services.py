@@ -6,6 +6,8 @@ The key decision: everything is built from `Settings` and handed on through cons
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 
 import redis
@@ -21,6 +23,7 @@ from service.conversation.tickets import TicketOffice
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import ConfigurationError
+from service.pool_reports import PoolReporter
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from service.storage import ApiKeys, Database, check_schema, open_database
@@ -43,6 +46,7 @@ class Services:
     conversations: ConversationRegistry
     limits: Limits
     loop: Loop
+    pool_reporter: PoolReporter
 
     def start(self) -> None:
         """Open what is kept open.
@@ -52,9 +56,11 @@ class Services:
         """
         check_schema(self.database)
         self.elevenlabs.start()
+        self.pool_reporter.start()
 
     def close(self) -> None:
         """Close it again."""
+        self.pool_reporter.close()
         self.elevenlabs.close()
         self.redis.close()
         self.database.close()
@@ -64,7 +70,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
     """Everything, put together for `settings`; conversations are carried by `loop`, the event loop of this process.
 
     Raises:
-        ConfigurationError: no ElevenLabs key.
+        ConfigurationError: no ElevenLabs key, or bounds of a pool that exclude each other.
     """
     key = settings.elevenlabs_api_key
     if key is None:
@@ -81,6 +87,20 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
     database = open_database(settings.database_url.get_secret_value())
     api_keys = ApiKeys(database)
     tickets = TicketOffice(store, tickets_per_minute=settings.tickets_per_minute)
+    elevenlabs = ElevenLabsService(
+        settings.elevenlabs_base_url,
+        api_key=key.get_secret_value,
+        connect_seconds=settings.upstream_connect_seconds,
+        read_seconds=settings.upstream_read_seconds,
+        write_deadline_seconds=settings.write_deadline_seconds,
+        ca_bundle=settings.upstream_ca_file,
+        default_agent_id=settings.elevenlabs_agent_id,
+        signed_url_max_age_seconds=settings.signed_url_max_age_seconds,
+        agents_pool=_agents_pool(settings),
+        speech_pool=_speech_pool(settings),
+        retrier=_retrier(settings),
+        hedge_after_seconds=settings.hedge_after_seconds,
+    )
     return Services(
         settings=settings,
         redis=store,
@@ -92,26 +112,16 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             is_api_key=lambda shown: api_keys.verify(shown) is not None,
             public_agents=settings.public_agents,
         ),
-        elevenlabs=ElevenLabsService(
-            settings.elevenlabs_base_url,
-            api_key=key.get_secret_value,
-            connect_seconds=settings.upstream_connect_seconds,
-            read_seconds=settings.upstream_read_seconds,
-            write_deadline_seconds=settings.write_deadline_seconds,
-            ca_bundle=settings.upstream_ca_file,
-            default_agent_id=settings.elevenlabs_agent_id,
-            signed_url_max_age_seconds=settings.signed_url_max_age_seconds,
-            agents_pool=_agents_pool(settings),
-            speech_pool=_speech_pool(settings),
-            retrier=_retrier(settings),
-            hedge_after_seconds=settings.hedge_after_seconds,
-        ),
+        elevenlabs=elevenlabs,
         conversations=ConversationRegistry(capacity=_places(settings)),
         loop=loop,
         limits=Limits(
             first_frame_seconds=settings.first_frame_seconds,
             idle_seconds=settings.idle_seconds,
             messages_per_second=settings.client_messages_per_second,
+        ),
+        pool_reporter=PoolReporter(
+            store, node=socket.gethostname(), worker=str(os.getpid()), pools=elevenlabs.pool_stats
         ),
     )
 
@@ -134,9 +144,12 @@ def _retrier(settings: Settings) -> Retrier:
 
 def _agents_pool(settings: Settings) -> PoolOptions:
     most = settings.pool_agents_max_size
+    if most is None:
+        most = _places(settings) + settings.pool_agents_min_idle
+    _check_bounds("VOCERO_POOL_AGENTS", settings.pool_agents_min_idle, most)
     return PoolOptions(
         min_idle=settings.pool_agents_min_idle,
-        max_size=_places(settings) + settings.pool_agents_min_idle if most is None else most,
+        max_size=most,
         max_waiting=settings.pool_agents_max_waiting,
         timeout_seconds=settings.pool_agents_timeout_seconds,
         max_idle_seconds=settings.pool_agents_max_idle_seconds,
@@ -145,6 +158,7 @@ def _agents_pool(settings: Settings) -> PoolOptions:
 
 
 def _speech_pool(settings: Settings) -> PoolOptions:
+    _check_bounds("VOCERO_POOL_SPEECH", settings.pool_speech_min_idle, settings.pool_speech_max_size)
     return PoolOptions(
         min_idle=settings.pool_speech_min_idle,
         max_size=settings.pool_speech_max_size,
@@ -153,3 +167,8 @@ def _speech_pool(settings: Settings) -> PoolOptions:
         max_idle_seconds=settings.pool_speech_max_idle_seconds,
         max_lifetime_seconds=settings.pool_speech_max_lifetime_seconds,
     )
+
+
+def _check_bounds(name: str, min_idle: int, max_size: int) -> None:
+    if min_idle > max_size:
+        raise ConfigurationError(f"{name}_MIN_IDLE ({min_idle}) is more than {name}_MAX_SIZE ({max_size}).")

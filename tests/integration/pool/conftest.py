@@ -11,6 +11,8 @@ import pytest
 import trustme
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.retry import Retrier, RetryPolicy
+from service.retry_budget import RetryBudget
 from tests.integration.pool.warm_upstream import WarmUpstream
 
 
@@ -41,7 +43,14 @@ def start_elevenlabs(upstream: WarmUpstream, ca_file: str) -> Iterator[Callable[
     with ExitStack() as stack:
 
         def start(**options: Any) -> ElevenLabsService:
-            given = {"api_key": lambda: "sk_invented", "default_agent_id": "agent_one", "ca_bundle": ca_file, **options}
+            given = {
+                "api_key": lambda: "sk_invented",
+                "default_agent_id": "agent_one",
+                "ca_bundle": ca_file,
+                # What is counted here is what the connections do by themselves.
+                "retrier": Retrier(RetryPolicy(attempts=1), budget=RetryBudget()),
+                **options,
+            }
             return stack.enter_context(ElevenLabsService(upstream.url, **given))
 
         yield start

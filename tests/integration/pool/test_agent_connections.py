@@ -51,8 +51,7 @@ def test_a_conversation_begins_on_a_connection_that_stood_before_it_was_asked_fo
     upstream: WarmUpstream, start_elevenlabs: Start
 ) -> None:
     service = start_elevenlabs(agents_pool=TWO_READY)
-    ready = upstream.wait_until_ready(2)
-    wait_for_signed(upstream, 2)
+    ready = upstream.wait_until_warm(2)
     with talking(service) as conversation:
         theirs = upstream.next_conversation()
         theirs.greet()
@@ -60,14 +59,13 @@ def test_a_conversation_begins_on_a_connection_that_stood_before_it_was_asked_fo
         assert theirs.number in ready
         assert theirs.query["conversation_signature"] in {"cvtkn_1", "cvtkn_2"}
         # Another takes its place, and another URL that of the one that is used up.
-        assert theirs.number not in upstream.wait_until_ready(2)
+        assert theirs.number not in upstream.wait_until_warm(2)
         wait_for_signed(upstream, 3)
 
 
 def test_every_signed_url_is_used_once(upstream: WarmUpstream, start_elevenlabs: Start) -> None:
     service = start_elevenlabs(agents_pool=TWO_READY)
-    upstream.wait_until_ready(2)
-    wait_for_signed(upstream, 2)
+    upstream.wait_until_warm(2)
     opened = [open_one(service) for _ in range(6)]
     tokens = [upstream.next_conversation().query["conversation_signature"] for _ in opened]
     assert len(set(tokens)) == 6
@@ -79,7 +77,7 @@ def test_connections_that_the_server_ended_while_they_lay_ready_are_not_noticed(
     upstream: WarmUpstream, start_elevenlabs: Start
 ) -> None:
     service = start_elevenlabs(agents_pool=TWO_READY)
-    dead = upstream.wait_until_ready(2)
+    dead = upstream.wait_until_warm(2)
     upstream.end_ready()
     with talking(service):
         theirs = upstream.next_conversation()
@@ -92,7 +90,7 @@ def test_a_connection_that_dies_as_the_upgrade_arrives_is_replaced_by_a_fresh_on
 ) -> None:
     """The check at checkout cannot see it: the server ends the connection in answer to the request."""
     service = start_elevenlabs(agents_pool=PoolOptions(min_idle=1, max_size=10))
-    (dying,) = upstream.wait_until_ready(1)
+    (dying,) = upstream.wait_until_warm(1)
     upstream.dying.add(dying)
     with talking(service):
         assert upstream.next_conversation().number != dying
@@ -104,7 +102,7 @@ def test_a_fresh_connection_that_dies_so_is_told_and_not_tried_again(
     upstream: WarmUpstream, start_elevenlabs: Start, options: PoolOptions, tries: int
 ) -> None:
     service = start_elevenlabs(agents_pool=options)
-    upstream.wait_until_ready(options.min_idle)
+    upstream.wait_until_warm(options.min_idle)
     upstream.resets_upgrades = True
     with pytest.raises(UpstreamConnectError) as caught:
         open_one(service)
@@ -124,8 +122,7 @@ def test_a_signed_url_fetched_ahead_that_is_refused_is_fetched_anew(
     upstream: WarmUpstream, start_elevenlabs: Start
 ) -> None:
     service = start_elevenlabs(agents_pool=TWO_READY)
-    wait_for_signed(upstream, 2)
-    upstream.wait_until_ready(2)
+    upstream.wait_until_warm(2)
     upstream.refusals = [403]
     with talking(service):
         assert upstream.next_conversation().query["conversation_signature"] not in {"cvtkn_1", "cvtkn_2"}
@@ -133,7 +130,7 @@ def test_a_signed_url_fetched_ahead_that_is_refused_is_fetched_anew(
 
 def test_a_refusal_of_a_url_that_is_new_is_told(upstream: WarmUpstream, start_elevenlabs: Start) -> None:
     service = start_elevenlabs(agents_pool=TWO_READY)
-    upstream.wait_until_ready(2)
+    upstream.wait_until_warm(2)
     upstream.refusals = [403, 403]
     with pytest.raises(UpstreamError):
         open_one(service, "agent_two")
@@ -145,8 +142,7 @@ def test_another_agent_is_talked_to_on_the_same_connections_and_leaves_the_urls_
     upstream: WarmUpstream, start_elevenlabs: Start
 ) -> None:
     service = start_elevenlabs(agents_pool=TWO_READY)
-    ready = upstream.wait_until_ready(2)
-    wait_for_signed(upstream, 2)
+    ready = upstream.wait_until_warm(2)
     with talking(service, "agent_two"):
         theirs = upstream.next_conversation()
         assert (theirs.number in ready, theirs.query["agent_id"]) == (True, "agent_two")
@@ -205,12 +201,11 @@ def test_a_new_key_gets_new_connections_and_urls_while_conversations_go_on(
 ) -> None:
     key = "sk_old"
     service = start_elevenlabs(agents_pool=TWO_READY, api_key=lambda: key)
-    old = upstream.wait_until_ready(2)
-    wait_for_signed(upstream, 2)
+    old = upstream.wait_until_warm(2)
     conversation = open_one(service)
     theirs = upstream.next_conversation()
     wait_for_signed(upstream, 3)
-    old += upstream.wait_until_ready(2)
+    old += upstream.wait_until_warm(2)
     key = "sk_new"
     service.drain_connections()
     wait_until(lambda: not set(upstream.ready()) & set(old), LIMIT, "the old connections are gone")

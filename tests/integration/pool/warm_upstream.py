@@ -94,6 +94,11 @@ class WarmUpstream:
         with self._lock:
             return sorted(self._ready)
 
+    def wait_until_warm(self, count: int) -> list[int]:
+        """Wait for so many connections and signed URLs; what stands then."""
+        wait_until(lambda: len(self.signed_for) >= count, LIMIT, f"{count} signed URLs")  # on a connection of their own
+        return self.wait_until_ready(count)
+
     def wait_until_ready(self, count: int) -> list[int]:
         wait_until(lambda: len(self.ready()) == count, LIMIT, f"{count} connections ready")
         return self.ready()
