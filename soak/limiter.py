@@ -35,6 +35,7 @@ PROCESSES = 4
 THREADS = 6
 CAP = 6
 TTL_SECONDS = 2.0
+LIMITER = {"name": "soak", "cap": CAP, "ttl_seconds": TTL_SECONDS, "workers": PROCESSES}
 CLOCKS_OFF_SECONDS = (3600.0, -3600.0, 0.0, 0.0)
 KILL, STOP, LONG_STOP, FLUSH, RESTART = "kill", "stop", "stop for longer than the TTL", "flush", "restart"
 CALAMITIES = (KILL, KILL, STOP, STOP, STOP, LONG_STOP, LONG_STOP, FLUSH, RESTART)
@@ -136,9 +137,14 @@ class Storm:
 
     # --- The parts
 
+    @property
+    def url(self) -> str:
+        """Of Redis."""
+        return valkey.redis_url(self.socket)
+
     def client(self) -> redis.Redis:
         """To Redis."""
-        return redis.Redis.from_url(valkey.redis_url(self.socket))
+        return redis.Redis.from_url(self.url)
 
     def start_server(self) -> None:
         """Start Redis with the data that it left."""
@@ -161,11 +167,11 @@ class Storm:
     def start_holder(self, slot: int) -> Child:
         """Start a process that takes leases."""
         plan = {
-            "redis_url": valkey.redis_url(self.socket),
+            "redis_url": self.url,
             "oracle_port": self.oracle.port,
             "clock_off_seconds": CLOCKS_OFF_SECONDS[slot],
             "threads": THREADS,
-            "limiter": {"name": "soak", "cap": CAP, "ttl_seconds": TTL_SECONDS, "workers": PROCESSES},
+            "limiter": LIMITER,
         }
         holder = Child(
             f"holder {slot}",
