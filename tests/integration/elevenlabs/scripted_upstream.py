@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -75,6 +76,11 @@ class Peer:
             pass
         return True
 
+    def has_hung_up(self, seconds: float) -> bool:
+        """Whether the client ends the connection within `seconds`."""
+        readable, _, _ = select.select([self.sock], [], [], seconds)
+        return bool(readable)
+
     def reset(self) -> None:
         """End with RST, as a crashed machine's kernel does."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -90,12 +96,13 @@ class ScriptedUpstream:
 
     script: Script
     tls: ssl.SSLContext | None = None
+    port: int = 0
     accepted: int = 0
     requests: list[Request] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
         self._peers: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
