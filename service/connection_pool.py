@@ -198,10 +198,10 @@ class ConnectionPool(Generic[C]):
         deadline = waiter.asked_at + limit
         has_checked = False
         while True:
-            if waiter.pooled is None and waiter.error is None:
+            if waiter.has_nothing():
                 while self._begin_opening():
                     pass
-                waiter.wakes.wait(max(0.0, deadline - time.monotonic()))
+                waiter.wait(max(0.0, deadline - time.monotonic()))
             with self._lock:
                 now = time.monotonic()
                 if waiter.error is not None:

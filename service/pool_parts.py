@@ -55,15 +55,33 @@ class Pooled(Generic[C]):
 
 
 class Waiter(Generic[C]):
-    """A caller that has asked. `wakes` is set when there is a connection or an error for it."""
+    """A caller that has asked. `wakes` is set when there is something for it; only who queues has one."""
 
     __slots__ = ("asked_at", "error", "has_ended", "is_checking", "pooled", "ticket", "wakes")
 
     def __init__(self, ticket: int, asked_at: float) -> None:
         self.ticket = ticket
         self.asked_at = asked_at
-        self.wakes = threading.Event()
+        self.wakes: threading.Event | None = None  # making one costs more than all else of a checkout
         self.pooled: Pooled[C] | None = None
         self.error: Exception | None = None
         self.is_checking = False
         self.has_ended = False
+
+    def has_nothing(self) -> bool:
+        """Whether it has neither a connection nor an error."""
+        return self.pooled is None and self.error is None
+
+    def lie_down(self) -> None:
+        """It queues now."""
+        self.wakes = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is something, for `seconds` at most; not at all if it does not queue."""
+        if self.wakes is not None:
+            self.wakes.wait(seconds)
+
+    def wake(self) -> None:
+        """There is something for it."""
+        if self.wakes is not None:
+            self.wakes.set()

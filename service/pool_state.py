@@ -78,6 +78,7 @@ class PoolState(Generic[C]):
         waiter: Waiter[C] = Waiter(self._tickets, now)
         if not self._hand_idle(waiter, now) and may_wait:
             self._refuse_if_full()
+            waiter.lie_down()
             self.queue.append(waiter)
         self._tickets += 1
         self._pending += 1
@@ -108,11 +109,11 @@ class PoolState(Generic[C]):
         self._lent -= 1
         self._retire(waiter.pooled, "lost")
         waiter.pooled, waiter.is_checking = None, False
-        waiter.wakes.clear()
         if not self.is_open:
             waiter.error = self.closed_error()
         elif not self._hand_idle(waiter, now):
             later = (place for place, other in enumerate(self.queue) if other.ticket > waiter.ticket)
+            waiter.lie_down()
             self.queue.insert(next(later, len(self.queue)), waiter)
 
     def timed_out(self, waiter: Waiter[C], now: float) -> None:
@@ -149,7 +150,7 @@ class PoolState(Generic[C]):
 
     def _end(self, waiter: Waiter[C], now: float) -> None:
         waiter.has_ended = True
-        if waiter.pooled is None and waiter.error is None and waiter in self.queue:
+        if waiter.has_nothing() and waiter in self.queue:
             self.queue.remove(waiter)
         self._pending -= 1
         self.counters.note_wait(now - waiter.asked_at, now)
@@ -191,7 +192,7 @@ class PoolState(Generic[C]):
     def _hand(self, pooled: Pooled[C], waiter: Waiter[C]) -> None:
         self._lent += 1
         waiter.pooled = pooled
-        waiter.wakes.set()
+        waiter.wake()
 
     def _hand_idle(self, waiter: Waiter[C], now: float) -> bool:
         while self._idle:
@@ -270,7 +271,7 @@ class PoolState(Generic[C]):
 
     def _tell(self, waiter: Waiter[C], error: Exception) -> None:
         waiter.error = error
-        waiter.wakes.set()
+        waiter.wake()
 
     # --- The pool as a whole
 

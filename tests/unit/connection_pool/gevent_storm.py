@@ -120,4 +120,5 @@ class Storm:
 
 if __name__ == "__main__":
     random.seed(int(sys.argv[2]))
-    print(json.dumps(Storm(int(sys.argv[1])).rage()))
+    with gevent.Timeout(80):  # whoever started this may be gone
+        print(json.dumps(Storm(int(sys.argv[1])).rage()))

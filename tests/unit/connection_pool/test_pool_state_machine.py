@@ -52,7 +52,7 @@ class PoolMachine(RuleBasedStateMachine):
     # --- The model's questions
 
     def empty_handed(self) -> list[Waiter[int]]:
-        return [each for each in self.asked if each.pooled is None and each.error is None]
+        return [each for each in self.asked if each.has_nothing()]
 
     def held(self) -> list[int]:
         return [each.pooled.connection for each in self.asked if each.pooled is not None] + list(self.used)
@@ -236,9 +236,8 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def who_has_something_is_awake_and_nobody_else(self) -> None:
         for each in self.asked:
-            if each.pooled is not None or isinstance(each.error, RefusedError):
-                assert each.wakes.is_set()
-            assert not (each.wakes.is_set() and each in self.empty_handed())
+            is_awake = each.wakes is None or each.wakes.is_set()
+            assert is_awake != each.has_nothing() or isinstance(each.error, PoolClosedError)
 
 
 TestPoolMachine = PoolMachine.TestCase
