@@ -218,6 +218,11 @@ def take_extra_attempt() -> bool:
     return current is not None and current.take_extra()
 
 
+_HARMLESS = frozenset({Effect.NEVER_SENT, Effect.THROTTLED})
+_HARMLESS_AND_REPEATABLE = _HARMLESS | {Effect.UNSAFE}
+_NOTHING_ANY_MORE: frozenset[Effect] = frozenset()
+
+
 class _Call:
     """One call by its `Retrier`: the answers to what tenacity asks."""
 
@@ -225,7 +230,7 @@ class _Call:
         self._retrier = retrier
         self._operation = operation
         self._whole = whole
-        self._wanted = {Effect.NEVER_SENT, Effect.THROTTLED} | ({Effect.UNSAFE} if repeatable else set())
+        self._wanted = _HARMLESS_AND_REPEATABLE if repeatable else _HARMLESS
         self._made = 1
 
     def make(self, call: Callable[[], R]) -> R:
@@ -258,7 +263,7 @@ class _Call:
 
     def commit(self) -> None:
         """As `commit_call`."""
-        self._wanted.clear()
+        self._wanted = _NOTHING_ANY_MORE
 
     def take_extra(self) -> bool:
         """As `take_extra_attempt`."""
@@ -268,7 +273,7 @@ class _Call:
         elif not self._retrier.budget.take():
             outcome = Outcome.NO_BUDGET_LEFT
         else:
-            self._wanted.clear()
+            self.commit()
         self._retrier.note(RetryEvent(operation=self._operation, outcome=outcome, attempt=self._made))
         return outcome is Outcome.HEDGED
 

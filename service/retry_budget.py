@@ -85,6 +85,8 @@ class RetryBudget:
     def _move_on(self) -> int:
         """Forget the slices that have left the window; the place of the present one."""
         now = int(self._clock() / self._slice_seconds)
+        if now == self._now:
+            return now % _SLICES
         last = now if self._now is None else self._now
         # A clock that was set back (another one than the monotonic can be) forgets nothing.
         for passed in range(max(last + 1, now - _SLICES + 1), now + 1):
