@@ -308,7 +308,7 @@ class Settings(BaseSettings):
         alias="VOCERO_WRITE_DEADLINE_SECONDS",
         gt=0,
         le=60,
-        description="Seconds that a peer may take to accept one frame.",
+        description="Seconds after which a peer is given up that takes nothing of what it is sent.",
     )
     max_client_message_bytes: int = Field(
         1_048_576,

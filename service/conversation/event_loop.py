@@ -24,11 +24,18 @@ class Watcher(Protocol):
         """Stop for good."""
 
 
+class Timer(Watcher, Protocol):
+    """A watcher of the clock."""
+
+    def again(self, callback: Callable[..., None], /, *args: Any) -> None:
+        """Begin anew with the full `repeat`. (`start` after `stop` goes on with what was left of the time.)"""
+
+
 class Loop(Protocol):
     """An event loop, as gevent's hub has it (`gevent.get_hub().loop`)."""
 
     def io(self, fd: int, events: int, /) -> Watcher:
         """A watcher of a file descriptor for READ or WRITE."""
 
-    def timer(self, after: float, repeat: float = 0.0, /) -> Watcher:
+    def timer(self, after: float, repeat: float = 0.0, /) -> Timer:
         """A watcher of the clock: after so many seconds, then every `repeat`."""

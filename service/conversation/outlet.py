@@ -6,6 +6,7 @@ the socket takes more, and the relay meanwhile does not read from whoever it cam
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,14 +15,19 @@ from service.conversation.event_loop import WRITE, Loop
 from service.conversation.inlet import unwrapped
 from service.errors import ConnectionClosedError, WriteDeadlineError
 
+UNSENT_BYTES = 131_072
+"""What the kernel takes of us before the peer has room for it. Left alone it takes 4 MB: memory for each reader that
+stalls, seconds until a slow one is seen to have taken anything, and audio that no interruption can call back."""
+
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Outlet:
     """What goes out to one peer: at once if the kernel takes it, else as it can.
 
-    `on_drained` is called when nothing is held back any more; `on_failed(error)` when the peer is gone or has not taken
-    everything for `deadline_seconds`.
+    `on_drained` is called when nothing is held back any more; `on_failed(error)` when the peer is gone, or has taken
+    nothing for `deadline_seconds`. (Not everything: what is held back may be many frames, and a slow reader is no dead
+    one.)
     """
 
     __slots__ = ("_deadline", "_on_drained", "_on_failed", "_send", "_waiting", "_writable", "holds_back")
@@ -37,8 +43,10 @@ class Outlet:
         on_failed: Callable[[Exception], None],
     ) -> None:
         self._send = (sock if is_encrypted else unwrapped(sock)).send
+        with contextlib.suppress(OSError):  # not every socket is one of TCP
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._writable = loop.io(sock.fileno(), WRITE)
-        self._deadline = loop.timer(deadline_seconds)
+        self._deadline = loop.timer(deadline_seconds, deadline_seconds)
         self._on_drained = on_drained
         self._on_failed = on_failed
         self._waiting: list[bytes | memoryview] = []
@@ -62,20 +70,23 @@ class Outlet:
             self.holds_back = True
             self._waiting.append(bytes(data))
             self._writable.start(self._write_more)
-            self._deadline.start(self._on_failed, WriteDeadlineError(1013, "the peer does not read"))
+            self._await_progress()
         except OSError:
             self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
 
     def _write_more(self) -> None:
-        waiting = self._waiting
+        waiting, progress = self._waiting, False
         try:
             while waiting:
                 sent = self._send(waiting[0])
+                progress = True
                 if sent < len(waiting[0]):
                     waiting[0] = memoryview(waiting[0])[sent:]
                 else:
                     waiting.pop(0)
         except WOULD_BLOCK:
+            if progress:
+                self._await_progress()
             return
         except OSError:
             self._on_failed(ConnectionClosedError(1006, "the connection was lost"))
@@ -84,6 +95,9 @@ class Outlet:
         self._writable.stop()
         self._deadline.stop()
         self._on_drained()
+
+    def _await_progress(self) -> None:
+        self._deadline.again(self._on_failed, WriteDeadlineError(1013, "the peer does not read"))
 
     def close(self) -> None:
         """Watch no more; what is unsent stays in `unsent`."""

@@ -40,8 +40,11 @@ from service.errors import ConnectionClosedError, WriteDeadlineError
 from service.websocket import Message, WebSocketConnection
 from service.websocket.frames import CLOSE, PING, PONG, TEXT, Frame, build_frame, read_close_payload
 
+KERNEL_READ_BYTES = 262_144
+"""What the kernel may hold for us of one peer. Left alone that grows to 6 MB; voice needs some kilobytes a second."""
+
 MOST_AWAITED_BYTES = 32_768
-"""What the kernel may hold back of a frame until the rest is there; well below any receive buffer."""
+"""What the kernel may hold back of a frame until the rest is there."""
 
 FRAMES_AT_ONCE = 64
 """Messages of one side that are handled before the others of the process get their turn."""
@@ -83,6 +86,7 @@ class Side:
         self._sock, self._reader, self._masks = lent.sock, lent.reader, lent.masks
         self._is_encrypted = lent.is_encrypted
         self._receive = inlet.receiver(lent.sock, is_encrypted=lent.is_encrypted)
+        lent.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_READ_BYTES)
         self._stream = stream
         self._on_end = on_end
         self._readable = loop.io(lent.sock.fileno(), READ)
@@ -122,10 +126,14 @@ class Side:
 
     def check(self, now: float, *, ping_after: float, dead_after: float) -> None:
         """Ask a silent peer for a sign of life, and end the relay when none came for too long (seconds)."""
+        if self.outlet.holds_back:
+            # No ping would reach it behind what it is sent. What it takes is a sign of life, and has its own deadline.
+            self.last_received = now
+            return
         silent = now - self.last_received
         if silent > dead_after:
             self._fail(ConnectionClosedError(1006, "nothing came from the peer"))
-        elif silent >= ping_after and not self.outlet.holds_back:
+        elif silent >= ping_after:
             self.outlet.write(build_frame(PING, b"", mask=self._masks))
 
     def halt(self) -> None:

@@ -44,6 +44,7 @@ class Far:
         self._masks = masks
         self._oracle = FrameProtocol(client=masks, extensions=[])
         self.pongs: list[bytes] = []
+        self._text = ""  # of a message that is not all there
         sock.settimeout(LIMIT)
 
     def frame(self, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
@@ -55,7 +56,6 @@ class Far:
     def read_messages(self, count: int) -> list[str]:
         """The next text messages, put together by wsproto; pongs are kept aside."""
         found: list[str] = []
-        text = ""
         while len(found) < count:
             data = self.sock.recv(65_536)
             assert data, f"ended after {len(found)} of {count} messages"
@@ -64,10 +64,10 @@ class Far:
                 if frame.opcode is Opcode.PONG:
                     self.pongs.append(bytes(frame.payload))
                 elif frame.opcode is Opcode.TEXT:
-                    text += frame.payload
+                    self._text += frame.payload
                     if frame.message_finished:
-                        found.append(text)
-                        text = ""
+                        found.append(self._text)
+                        self._text = ""
         return found
 
     def read_to_the_close(self) -> tuple[str, int]:
@@ -342,6 +342,29 @@ def test_a_reader_that_never_reads_meets_the_write_deadline(start):
     error = bench.error()
     assert isinstance(error, WriteDeadlineError)
     assert bench.relay.ended_by_client
+    speaker.kill()
+
+
+def test_a_reader_that_pauses_again_and_again_is_not_given_up(start):
+    """What counts is how long it takes nothing, not how long it has been waited for in all: libev's timers go on with
+    what was left of their time when they are started again."""
+    bench = start(write_deadline_seconds=1.0)
+    speaker = gevent.spawn(lambda: bench.agent.sock.sendall(bench.agent.frame(TEXT, b"x" * 100_000) * 200))
+    for _ in range(12):
+        gevent.sleep(0.15)  # it is slow
+        assert set(bench.client.read_messages(8)) == {"x" * 100_000}
+    assert not bench.running.dead
+    speaker.kill()
+
+
+def test_a_side_that_only_listens_lives_by_what_it_takes(start):
+    """No ping reaches it behind all that it is sent, so it has none to answer."""
+    bench = start(idle_seconds=0.6)
+    speaker = gevent.spawn(lambda: bench.client.sock.sendall(bench.client.frame(TEXT, b"x" * 100_000) * 200))
+    for _ in range(12):
+        gevent.sleep(0.1)  # it is slow
+        assert set(bench.agent.read_messages(1)) == {"x" * 100_000}
+    assert not bench.running.dead
     speaker.kill()
 
 
