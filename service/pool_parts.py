@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 C = TypeVar("C")
 
+SHORTEST_REST_SECONDS = 1.0
+"""What is kept ready for less would be opened and closed without a pause."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoolLimits:
@@ -33,6 +36,11 @@ class PoolLimits:
         for name in ("max_idle", "max_lifetime"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is more than 0 s, not {getattr(self, name):g}")
+            if self.min_idle and getattr(self, name) < SHORTEST_REST_SECONDS:
+                raise ValueError(
+                    f"{name} is at least {SHORTEST_REST_SECONDS:g} s where min_idle is not 0,"
+                    f" not {getattr(self, name):g}"
+                )
 
 
 class Pooled(Generic[C]):

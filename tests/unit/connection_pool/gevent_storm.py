@@ -53,7 +53,7 @@ class Storm:
             max_size=12,
             max_waiting=USERS,
             timeout=5.0,
-            max_idle=0.5,
+            max_idle=1.0,
             max_lifetime=1.0,
         )
 

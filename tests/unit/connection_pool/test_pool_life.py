@@ -54,7 +54,7 @@ def server_is_refusing(pool: Pool) -> bool:
 
 
 def test_what_rests_for_too_long_is_closed_and_replaced(make_pool: MakePool, server: EchoServer) -> None:
-    pool = make_pool(min_idle=1, max_idle=0.2)
+    pool = make_pool(min_idle=1, max_idle=1.0)
     wait_until(lambda: pool.stats().expired >= 1 and server.accepted >= 2, 20, "a second one")
     wait_for_idle(pool, 1)
 
@@ -107,6 +107,8 @@ def test_a_smaller_pool_closes_what_is_idle_at_once_and_what_is_lent_when_it_com
         {"max_waiting": -1},
         {"max_idle": 0.0},
         {"max_lifetime": -1.0},
+        {"max_idle": 0.9, "min_idle": 1},
+        {"max_lifetime": 0.9, "min_idle": 1},
     ],
 )
 def test_bounds_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
