@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     pool_agents_max_lifetime_seconds: float = Field(
         600.0,
         alias="VOCERO_POOL_AGENTS_MAX_LIFETIME_SECONDS",
-        gt=0,
+        ge=1,
         le=86_400,
         description="Seconds after which a connection is not used for another conversation, less up to 5 %.",
     )
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     pool_speech_max_lifetime_seconds: float = Field(
         600.0,
         alias="VOCERO_POOL_SPEECH_MAX_LIFETIME_SECONDS",
-        gt=0,
+        ge=1,
         le=86_400,
         description="Seconds after which a connection is not used for another request, less up to 5 %.",
     )

@@ -146,7 +146,7 @@ def _agents_pool(settings: Settings) -> PoolOptions:
     most = settings.pool_agents_max_size
     if most is None:
         most = _places(settings) + settings.pool_agents_min_idle
-    _check_bounds("VOCERO_POOL_AGENTS", settings.pool_agents_min_idle, most)
+    _check_bounds("VOCERO_POOL_AGENTS", settings.pool_agents_min_idle, most, settings.pool_agents_max_idle_seconds)
     return PoolOptions(
         min_idle=settings.pool_agents_min_idle,
         max_size=most,
@@ -158,7 +158,12 @@ def _agents_pool(settings: Settings) -> PoolOptions:
 
 
 def _speech_pool(settings: Settings) -> PoolOptions:
-    _check_bounds("VOCERO_POOL_SPEECH", settings.pool_speech_min_idle, settings.pool_speech_max_size)
+    _check_bounds(
+        "VOCERO_POOL_SPEECH",
+        settings.pool_speech_min_idle,
+        settings.pool_speech_max_size,
+        settings.pool_speech_max_idle_seconds,
+    )
     return PoolOptions(
         min_idle=settings.pool_speech_min_idle,
         max_size=settings.pool_speech_max_size,
@@ -169,6 +174,8 @@ def _speech_pool(settings: Settings) -> PoolOptions:
     )
 
 
-def _check_bounds(name: str, min_idle: int, max_size: int) -> None:
+def _check_bounds(name: str, min_idle: int, max_size: int, max_idle_seconds: float) -> None:
     if min_idle > max_size:
         raise ConfigurationError(f"{name}_MIN_IDLE ({min_idle}) is more than {name}_MAX_SIZE ({max_size}).")
+    if min_idle and max_idle_seconds < 1:
+        raise ConfigurationError(f"{name}_MAX_IDLE_SECONDS is at least 1 where {name}_MIN_IDLE is not 0.")

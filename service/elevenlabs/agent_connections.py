@@ -77,6 +77,7 @@ class AgentConnections:
             name="agents",
             close_connection=PreparedConnection.close,
             is_healthy=PreparedConnection.is_healthy,
+            opens_at_once=not self._keeps_ready,
         )
 
     @property
@@ -113,6 +114,7 @@ class AgentConnections:
         except BaseException:  # whatever it is, nobody else would give it back
             lent.discard()
             raise
+        lent.connection.hand_over()
         socket.on_end = lent.discard
         return socket
 

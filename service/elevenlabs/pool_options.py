@@ -32,6 +32,7 @@ class PoolOptions:
         name: str,
         close_connection: Callable[[C], None],
         is_healthy: Callable[[C], bool],
+        opens_at_once: bool = False,
     ) -> ConnectionPool[C]:
         """A pool of these bounds; it is not started."""
         return ConnectionPool(
@@ -45,4 +46,5 @@ class PoolOptions:
             timeout=self.timeout_seconds,
             max_idle=max(self.max_idle_seconds, _NO_TIME),
             max_lifetime=self.max_lifetime_seconds,
+            opens_at_once=opens_at_once,
         )

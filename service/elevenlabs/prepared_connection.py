@@ -67,6 +67,10 @@ class PreparedConnection:
         self.has_waited = True
         return is_quiet(self.sock)
 
+    def hand_over(self) -> None:
+        """The socket is somebody else's now."""
+        self.sock = self.place = None
+
     def close(self) -> None:
         """End it; the socket may have been ended already."""
         if self.sock is not None:
