@@ -401,6 +401,26 @@ def test_the_reserved_share_is_rounded_up_and_never_all(
     assert ledger.exchange(Report()).account.reserved == reserved
 
 
+def test_a_lease_that_ran_out_is_lost_even_if_its_holder_does_not_think_so(store: redis.Redis) -> None:
+    ledger = ledger_of(store, cap=1)
+    roll_called(ledger)
+    fence = ledger.exchange(Report(waiting=[("1:slept", 0)])).waiting[0][0]
+    ledger.set_clock(1_000_000 + TTL)
+    assert ledger.exchange(Report(waiting=[("1:next", 0)])).waiting[0][0] > fence
+    answer = ledger.exchange(Report(held=[("1:slept", fence)]))
+    assert list(answer.held) == [0]
+    assert answer.account.held == (1, 0, 0)
+
+
+def test_a_process_that_died_cannot_complete_the_roll_by_its_successor(store: redis.Redis) -> None:
+    ledger = ledger_of(store, workers=2)
+    epoch = ledger.exchange(Report(member="survivor", epoch=1)).account.epoch
+    for member, is_survivor in (("survivor", True), ("new", False), ("newer", False)):
+        answer = ledger.exchange(Report(member=member, epoch=epoch, is_survivor=is_survivor))
+        assert answer.account.grace_seconds > 0
+    assert ledger.exchange(Report(member="late", epoch=epoch, is_survivor=True)).account.grace_seconds == 0
+
+
 def test_what_was_held_while_redis_was_gone_is_entered_even_above_the_limit(store: redis.Redis) -> None:
     ledger = ledger_of(store, cap=1)
     roll_called(ledger)
