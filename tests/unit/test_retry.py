@@ -397,6 +397,24 @@ def test_a_generator_that_is_left_early_is_closed_at_once_also_from_another_gree
     assert closed == [True]
 
 
+def test_a_generator_whose_reader_fails_is_closed_before_the_failure_is_looked_at(fake: FakeTime) -> None:
+    """Its frame lives on in the traceback, and with it whatever is only closed when nobody refers to it."""
+    closed = []
+
+    def body() -> Iterator[int]:
+        try:
+            yield from range(10)
+        finally:
+            closed.append(True)
+
+    stream = make_stream(fake, body)()
+    next(stream)
+    with pytest.raises(ZeroDivisionError) as caught:
+        stream.throw(ZeroDivisionError())  # type: ignore[attr-defined]
+    assert closed == [True]
+    assert caught.traceback
+
+
 # --- Counted, logged, bounded
 
 
@@ -465,18 +483,19 @@ def test_a_total_outage_is_met_with_a_tenth_more_calls(fake: FakeTime) -> None:
 
 
 def test_a_hedge_is_paid_for_by_the_budget_and_ends_all_repeating(fake: FakeTime) -> None:
-    retrier = make_retrier(fake, budget=RetryBudget(share=0.0, minimum=1, clock=fake.clock))
+    retrier = make_retrier(fake, budget=RetryBudget(share=0.0, minimum=2, clock=fake.clock))
     granted = []
 
     def hedge() -> None:
         granted.append(take_extra_attempt())
         raise busy()
 
-    for _ in range(2):
+    for calls in (1, 2, 3):
         with pytest.raises(UpstreamBusyError):
             retrier.run(hedge, operation="speak")
-    assert granted == [True, False]
-    assert retrier.counts()["speak", Outcome.HEDGED] == 1
+        assert len(granted) == calls  # although there was budget left after the first
+    assert granted == [True, True, False]
+    assert retrier.counts()["speak", Outcome.HEDGED] == 2
     assert take_extra_attempt() is False  # outside of a call
 
 
