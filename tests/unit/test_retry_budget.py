@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -68,6 +70,16 @@ def test_a_clock_that_jumps_back_neither_fails_nor_gives_anything_away(fake: Fak
     assert take_all(budget) == 3
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns so often that what is not guarded by a lock breaks."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
 def test_ten_threads_that_hammer_it_never_overdraw_it() -> None:
     budget = RetryBudget(share=0.1, minimum=3, window_seconds=3_600.0)
     taken, seen = [0] * 10, []

@@ -91,7 +91,7 @@ def test_a_path_as_voice_does_not_reach_another_route_of_elevenlabs(speak, sandb
     ],
 )
 def test_elevenlabs_troubles_are_told_without_blaming_the_integrators_key(speak, sandbox, fault, status, code):
-    rule = {"route": "tts.stream", "times": 1, **fault}
+    rule = {"route": "tts.stream", **fault}
     requests.post(f"{sandbox.url}/sandbox/faults", json=[rule], timeout=LIMIT).raise_for_status()
     try:
         answer = speak()
