@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from service.storage import ApiKeys, open_database
 from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port, start_service
 
 SERVICE, DIRECT = "service", "direct"
+ONE_SERVICE: Mapping[str, Mapping[str, str]] = {SERVICE: {}}
 
 
 @dataclass(frozen=True)
@@ -36,29 +37,37 @@ class Parts:
 
 
 @contextmanager
-def running_parts(relays: Collection[str], *, over_tls: bool = False) -> Iterator[Parts]:
+def running_parts(
+    relays: Collection[str],
+    *,
+    over_tls: bool = False,
+    services: Mapping[str, Mapping[str, str]] = ONE_SERVICE,
+    round_trip_ms: float = 0.0,
+) -> Iterator[Parts]:
     """Everything, fresh: memory that one measurement has freed must not be there for the next one to use.
 
-    `relays` are names: the service's and those of the catalogue. With `over_tls` they speak TLS with the upstream.
+    `relays` are names: the service's and those of the catalogue. With `over_tls` they speak TLS with the upstream,
+    which then is `round_trip_ms` away. `services` are the settings of each service, by its name.
     """
     with tempfile.TemporaryDirectory(prefix="vocero-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)  # servers that drop their rights read their certificates here
         certificate = make_certificate(folder)
         plain_port, tls_port = free_port(), free_port()
-        upstream_pid = _start_upstream(stack, folder, plain_port, tls_port, certificate)
+        upstream_pid = _start_upstream(stack, folder, plain_port, tls_port, certificate, round_trip_ms)
         upstream = Upstream(tls_port, certificate.authority) if over_tls else Upstream(plain_port, None)
         found = []
-        if SERVICE in relays:
-            found.append(_start_service(stack, folder, upstream))
-        found += stack.enter_context(running_peers(folder, upstream, [one for one in relays if one != SERVICE]))
+        ours = [one for one in relays if one in services]
+        found += [_start_service(stack, folder / one, upstream, one, services[one]) for one in ours]
+        found += stack.enter_context(running_peers(folder, upstream, [one for one in relays if one not in services]))
         for relay in found:
             cores.pin_relay(relay.worker_pids)
         stack.enter_context(cores.pinned_load([os.getpid(), upstream_pid]))
         yield Parts(direct=Target(DIRECT, plain_port, "bench"), relays=tuple(found), upstream_pid=upstream_pid)
 
 
-def _start_service(stack: ExitStack, folder: Path, upstream: Upstream) -> Target:
+def _start_service(stack: ExitStack, folder: Path, upstream: Upstream, name: str, more: Mapping[str, str]) -> Target:
+    folder.mkdir(mode=0o755)
     socket = valkey.socket_path(folder)
     _start(stack, "Valkey", valkey.server_command(folder, socket), folder, str(socket))
     database_url, api_key = _prepare_database(folder)
@@ -74,16 +83,25 @@ def _start_service(stack: ExitStack, folder: Path, upstream: Upstream) -> Target
         "VOCERO_CLIENT_MESSAGES_PER_SECOND": "10000000",
         "VOCERO_WORKER_CONNECTIONS": str(CONNECTIONS),
         "VOCERO_UPSTREAM_CA_FILE": str(upstream.authority or ""),
+        **more,
     }
     service = start_service(folder, api_key, settings)
     stack.callback(service.stop)
-    return Target(SERVICE, service.port, api_key, tuple(service.worker_pids()))
+    return Target(name, service.port, api_key, tuple(service.worker_pids()))
 
 
-def _start_upstream(stack: ExitStack, folder: Path, plain_port: int, tls_port: int, certificate: Certificate) -> int:
+def _start_upstream(
+    stack: ExitStack,
+    folder: Path,
+    plain_port: int,
+    tls_port: int,
+    certificate: Certificate,
+    round_trip_ms: float,
+) -> int:
     command = [
         sys.executable, "-m", "benchmarks.generator.fake_upstream",
         "--port", str(plain_port), "--tls-port", str(tls_port), "--certificate", str(certificate.server),
+        "--round-trip-ms", str(round_trip_ms),
     ]  # fmt: skip
     return _start(stack, "fake upstream", command, folder, ("127.0.0.1", plain_port)).pid
 

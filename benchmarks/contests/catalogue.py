@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.contests import capacity, fairness, flood, half_load, integrity, opening, pieces, speech, voice
+from benchmarks.contests import capacity, fairness, flood, half_load, integrity, opening, pieces, speech, voice, warm
 from benchmarks.contests.contest import Load
 
 LOADS: Mapping[str, Load] = {
@@ -17,6 +17,7 @@ LOADS: Mapping[str, Load] = {
         half_load.LOAD,
         opening.PLAIN,
         opening.TLS,
+        warm.LOAD,
         speech.LOAD,
         fairness.LOAD,
         integrity.LOAD,

@@ -15,7 +15,7 @@ from benchmarks.generator.conversation_load import LoadError
 from benchmarks.generator.targets import Target
 from benchmarks.goals import MEASURE, OURS, Row
 from benchmarks.numbers import Reading, combine
-from benchmarks.parts import running_parts
+from benchmarks.parts import ONE_SERVICE, running_parts
 from benchmarks.processes import Usage
 
 ROUNDS = 5
@@ -29,7 +29,8 @@ class Load:
 
     `turn(field, relay)` puts it to one relay once; `prepare(field)` finds out beforehand what is to be known.
     `parameters` says what the numbers depend on: two runs are comparable if it is the same. `rounds` is how often the
-    relays take turns unless somebody asks for less.
+    relays take turns unless somebody asks for less. `services` are the settings of each service among the relays, by
+    name; an upstream over TLS is `round_trip_ms` away.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Load:
     prepare: Callable[[Field], None] | None = None
     over_tls: bool = False
     with_direct: bool = False
+    services: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: ONE_SERVICE)
+    round_trip_ms: float = 0.0
     rounds: int = ROUNDS
 
 
@@ -65,7 +68,10 @@ def hold(load: Load, rounds: int, relays: Collection[str] | None = None) -> Resu
     """Put `load` to all its relays that are installed, or to those named, so many times."""
     names = [name for name in load.relays if relays is None or name in relays]
     say(f"{load.name}: starting {', '.join(names)}")
-    with running_parts(names, over_tls=load.over_tls) as parts, Field(parts) as arena:
+    with (
+        running_parts(names, over_tls=load.over_tls, services=load.services, round_trip_ms=load.round_trip_ms) as parts,
+        Field(parts) as arena,
+    ):
         contest = _Contest(load, arena)
         contest.guarded(contest.warm_up, parts.relays)
         if load.prepare is not None:

@@ -49,8 +49,8 @@ class FakeUpstream:
         self._loop = loop
         self._ends: dict[int, ConversationEnd] = {}
 
-    def listen(self, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Serve at `port` of the loopback interface, with TLS if there is a context."""
+    def listen(self, port: int, tls: ssl.SSLContext | None = None, round_trip_seconds: float = 0.0) -> None:
+        """Serve at `port` of the loopback interface, with TLS if there is a context, and as from far away."""
         listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         listener.setblocking(False)
 
@@ -59,7 +59,7 @@ class FakeUpstream:
                 sock, _ = listener.accept()
             except BlockingIOError:
                 return
-            _HttpConnection(self, self._loop, sock, tls)
+            _HttpConnection(self, self._loop, sock, tls, round_trip_seconds)
 
         self._loop.watch(listener.fileno(), accept)
 
@@ -81,7 +81,14 @@ class FakeUpstream:
 class _HttpConnection:
     """A keep-alive connection until it is upgraded or ended."""
 
-    def __init__(self, server: FakeUpstream, loop: Loop, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        server: FakeUpstream,
+        loop: Loop,
+        sock: socket.socket,
+        tls: ssl.SSLContext | None,
+        round_trip_seconds: float,
+    ) -> None:
         self._server = server
         self._loop = loop
         self._data = b""
@@ -90,7 +97,9 @@ class _HttpConnection:
         if tls is None:
             self._channel = Channel(loop, sock, on_data=self._read, on_end=_ignore)
         else:
-            self._channel = TlsChannel(loop, sock, context=tls, on_data=self._read, on_end=_ignore)
+            self._channel = TlsChannel(
+                loop, sock, context=tls, on_data=self._read, on_end=_ignore, round_trip_seconds=round_trip_seconds
+            )
 
     def _read(self, data: memoryview) -> None:
         self._data += data
@@ -169,11 +178,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--tls-port", type=int, required=True)
     parser.add_argument("--certificate", type=Path, required=True, help="for the TLS port: key and certificate, PEM")
+    parser.add_argument("--round-trip-ms", type=float, default=0.0, help="how far away the TLS port is")
     options = parser.parse_args()
     loop = Loop()
     upstream = FakeUpstream(loop)
     upstream.listen(options.port)
-    upstream.listen(options.tls_port, tls_context(options.certificate))
+    upstream.listen(options.tls_port, tls_context(options.certificate), options.round_trip_ms / 1000)
     gc.freeze()
     gc.disable()  # nothing here makes cycles worth a pause in the middle of a measurement
     while True:

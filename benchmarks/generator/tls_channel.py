@@ -9,10 +9,25 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import cast
 
 from benchmarks.generator.loop import READ_BYTES, Channel, Loop
+
+
+def _later(loop: Loop, seconds: float, read: Callable[[memoryview], None]) -> Callable[[memoryview], None]:
+    """`read`, a round trip after the data came; the first of it two, since connecting takes one over the network."""
+    due = time.monotonic() + 2 * seconds
+
+    def keep(data: memoryview) -> None:
+        nonlocal due
+        kept = memoryview(bytes(data))  # the buffer is everybody's
+        due = max(due, time.monotonic() + seconds)
+        loop.at(due, lambda: read(kept))
+
+    return keep
+
 
 _plain = memoryview(bytearray(READ_BYTES))  # shared, as the loop's buffer is
 
@@ -30,13 +45,16 @@ class TlsChannel:
         context: ssl.SSLContext,
         on_data: Callable[[memoryview], None],
         on_end: Callable[[], None],
+        round_trip_seconds: float = 0.0,
     ) -> None:
+        """With `round_trip_seconds` what the peer sends comes so much later, as if it were far away."""
         self.on_data = on_data
         self.on_end = on_end
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, self._leaving, server_side=True)
         self._is_open = False
-        self._channel = Channel(loop, sock, on_data=self._read, on_end=self._end)
+        read = _later(loop, round_trip_seconds, self._read) if round_trip_seconds else self._read
+        self._channel = Channel(loop, sock, on_data=read, on_end=self._end)
 
     @property
     def on_drained(self) -> Callable[[], None] | None:
