@@ -21,7 +21,7 @@ class PoolOptions:
     min_idle: int = 0
     max_size: int = 256
     max_waiting: int = 256
-    timeout_seconds: float = 5.0
+    timeout_seconds: float = 6.0
     max_idle_seconds: float = 50.0
     max_lifetime_seconds: float = 600.0
 
