@@ -14,12 +14,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from service.account_limiter import AccountLimiter
 from service.config import Settings
 from service.conversation.admission import Admission
 from service.conversation.conversation import Limits
 from service.conversation.event_loop import Loop
 from service.conversation.registry import ConversationRegistry
 from service.conversation.tickets import TicketOffice
+from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import ConfigurationError
@@ -100,6 +102,11 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         speech_pool=_speech_pool(settings),
         retrier=_retrier(settings),
         hedge_after_seconds=settings.hedge_after_seconds,
+        slots=AccountSlots(
+            agents=_limiter(settings, store, "agents", settings.agents_concurrency),
+            speech=_limiter(settings, store, "speech", settings.speech_concurrency),
+            wait_seconds=settings.slot_wait_seconds,
+        ),
     )
     return Services(
         settings=settings,
@@ -123,6 +130,20 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         pool_reporter=PoolReporter(
             store, node=socket.gethostname(), worker=str(os.getpid()), pools=elevenlabs.pool_stats
         ),
+    )
+
+
+def _limiter(settings: Settings, store: redis.Redis, name: str, cap: int) -> AccountLimiter | None:
+    if not cap:
+        return None
+    return AccountLimiter(
+        store,
+        name=name,
+        cap=cap,
+        ttl_seconds=settings.slot_lease_seconds,
+        reserved_share=settings.slot_reserved_share,
+        workers=settings.account_workers or settings.workers,
+        max_waiting=settings.slot_max_waiting,
     )
 
 

@@ -17,12 +17,13 @@ MAX_AGENT_ID_CHARACTERS = 128
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a client shows when it opens the conversation socket."""
+    """What a client shows when it opens the conversation socket, and whether it wants to be told of a wait."""
 
     agent_id: str | None = None
     signature: str | None = None
     api_key: str | None = None
     origin: str | None = None
+    wants_queue_status: bool = False
 
 
 class Admission:

@@ -24,6 +24,8 @@ from service.errors import (
     CapacityError,
     ConnectionClosedError,
     FrameError,
+    LimiterFullError,
+    LimiterTimeoutError,
     RequestError,
     ServiceUnavailableError,
     SocketError,
@@ -36,6 +38,9 @@ from service.websocket import WebSocketConnection
 log = structlog.get_logger(__name__)
 MAX_PING_SECONDS = 20.0
 PINGS_BEFORE_IDLE = 3
+ACCOUNT_FULL = 3008
+"""What ElevenLabs closes with when no slot of the account came free in time."""
+
 NO_ROOM = "No conversation can be taken now; try again."
 _LEAVING = frozenset({1000, 1001, 1005})
 
@@ -197,7 +202,8 @@ class Conversation:
 def _ending_of_client_side(exc: Exception) -> Ending:
     if isinstance(exc, CapacityError):
         log.warning("no room for a conversation", reason=str(exc))
-        return Ending("service", ServiceUnavailableError.close_code, NO_ROOM)
+        of_account = isinstance(exc, LimiterTimeoutError | LimiterFullError)
+        return Ending("service", ACCOUNT_FULL if of_account else ServiceUnavailableError.close_code, NO_ROOM)
     if isinstance(exc, RequestError):
         return Ending("client", exc.close_code, exc.message)
     if isinstance(exc, UpstreamError):

@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from urllib.parse import quote
 
+from service.account_limiter import LimiterStats, QueuePosition
+from service.elevenlabs.account_slots import AccountSlots, in_turn
 from service.elevenlabs.agent_answer import PastTurn, ResponseEvent
 from service.elevenlabs.agent_connections import AgentConnections
 from service.elevenlabs.agent_question import Question, ask, initiation_of
@@ -62,6 +64,7 @@ class ElevenLabsService:
     conversations and for requests; signed URLs for `default_agent_id` are fetched ahead, one for each connection that
     lies ready, and used until they are `signed_url_max_age_seconds` old. `retrier` says what is repeated (unset: one
     with the defaults and a budget of its own); `hedge_after_seconds` is for `service.elevenlabs.hedged_speech`, 0 off.
+    `slots` bound what runs at once in the whole account (unset: nothing does).
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class ElevenLabsService:
         speech_pool: PoolOptions = DEFAULT_OPTIONS,
         retrier: Retrier | None = None,
         hedge_after_seconds: float = 0.0,
+        slots: AccountSlots | None = None,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
@@ -92,6 +96,7 @@ class ElevenLabsService:
         self._speech_pool = speech_pool
         self.retrier = retrier or Retrier(RetryPolicy(), budget=RetryBudget())
         self._hedge_after_seconds = hedge_after_seconds
+        self._slots = slots or AccountSlots()
         self._transport: HttpTransport | None = None
         self._agents: AgentConnections | None = None
 
@@ -119,9 +124,11 @@ class ElevenLabsService:
         )
         self._transport.start()
         self._agents.start(tls_context)
+        self._slots.start()
 
     def close(self) -> None:
         """End the idle connections; streams and conversations that are open end with their owners."""
+        self._slots.close()
         agents, self._agents = self._agents, None
         transport, self._transport = self._transport, None
         if agents is not None:
@@ -141,6 +148,10 @@ class ElevenLabsService:
     def pool_stats(self) -> list[PoolStats]:
         """What the pools of connections tell about themselves: `agents` and `speech`; empty before `start`."""
         return [part.pool.stats() for part in (self._agents, self._transport) if part is not None]
+
+    def slot_stats(self) -> list[LimiterStats]:
+        """What the limiters of the account tell about themselves; empty without bounds."""
+        return self._slots.stats()
 
     def __enter__(self) -> Self:
         self.start()
@@ -169,8 +180,10 @@ class ElevenLabsService:
         return ask()
 
     def _ask_speech(self, path: str, route: SpeechRoute, query: Query, body: bytes) -> SpeechStream:
-        answer = self._http().send("POST", path, key=self._api_key(), query=query, body=body)
-        stream = SpeechStream(answer)
+        with self._slots.speech() as release:
+            answer = self._http().send("POST", path, key=self._api_key(), query=query, body=body)
+        stream = SpeechStream(answer, on_close=release)
+        self._slots.learn_speech(stream.headers)
         media_type = stream.content_type.partition(";")[0].strip().lower()
         # A captive portal or a misled proxy says 200 too; its page must not be played.
         if media_type == "text/html" or (media_type == "application/json" and not route.is_json):
@@ -270,18 +283,24 @@ class ElevenLabsService:
         *,
         signed: bool = True,
         signing_options: Mapping[str, str] | None = None,
+        on_wait: Callable[[QueuePosition], None] | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> LiveConversation:
         """Open a conversation and send `initiation`, if given, as its first frame (bytes go as they are).
 
         With `signed`, the signed URL is fetched with our key (`signing_options` are further fields of that query,
-        such as `branch_id`); without, the agent must be public.
+        such as `branch_id`); without, the agent must be public. `on_wait` and `on_lost` are for the account's slot, if
+        conversations are bounded: see `AccountLimiter.acquire`. A conversation whose slot is lost must be ended.
 
         Raises:
-            CapacityError: no connection was to be had in time; nothing was asked of ElevenLabs.
+            CapacityError: no connection or slot was to be had in time; nothing was asked of ElevenLabs.
             UpstreamError: see `service.elevenlabs.faults`; UpstreamProtocolError if the URL leads to a foreign host.
         """
         query = {**(signing_options or {}), "agent_id": agent_id}
-        conversation = LiveConversation(self._agent_connections().open_socket(query, signed=signed), agent_id=agent_id)
+        with self._slots.conversation(on_wait=on_wait, on_lost=on_lost) as release:
+            socket = self._agent_connections().open_socket(query, signed=signed)
+        socket.on_end = in_turn(socket.on_end, release)
+        conversation = LiveConversation(socket, agent_id=agent_id)
         if initiation is not None:
             try:
                 conversation.send_event(initiation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
@@ -105,11 +105,12 @@ class SpeechStream:
 
     `headers` are those of `KEPT_HEADERS` that came, in lower case. However the iteration ends (to its end, by an
     error, by `break`, by a killed greenlet), the answer is closed; `close()` or a `with` block also closes one that
-    was never iterated.
+    was never iterated. `on_close` is called then.
     """
 
-    def __init__(self, answer: HttpAnswer) -> None:
+    def __init__(self, answer: HttpAnswer, *, on_close: Callable[[], None] | None = None) -> None:
         self._answer = answer
+        answer.on_close = on_close
         self.headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
 
     @property

@@ -13,7 +13,7 @@ import http
 import re
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlencode
@@ -38,11 +38,12 @@ _URL_CHARACTERS = re.compile(r"[!-~]+")
 class HttpAnswer:
     """An open answer with status 200. Read it and close it from one thread; leaving its `with` block closes it.
 
-    `headers` have lower-case names.
+    `headers` have lower-case names. `on_close` is called once it is over.
     """
 
     def __init__(self, answer: WireAnswer) -> None:
         self._answer = answer
+        self.on_close: Callable[[], None] | None = None
         self._ahead = b""
         self.headers = answer.headers
 
@@ -91,6 +92,9 @@ class HttpAnswer:
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else end it. May be called again."""
         self._answer.close()
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -14,8 +15,9 @@ from service.conversation.admission import MAX_AGENT_ID_CHARACTERS, Credentials
 from service.conversation.conversation import Conversation
 from service.conversation.events import build_error_event
 from service.conversation.tickets import Ticket
+from service.conversation.waiting_room import WaitingRoom
 from service.elevenlabs.elevenlabs_service import LiveConversation
-from service.errors import RequestError
+from service.errors import LimiterTimeoutError, RequestError
 from service.services import Services
 from service.web.access import check_socket_origin, require_api_key, socket_address
 from service.websocket import UpgradedSocket, WebSocketConnection, take_over
@@ -78,9 +80,26 @@ def blueprint(services: Services) -> Blueprint:
 
 def _hold_conversation(services: Services, connection: WebSocketConnection, shown: Credentials) -> None:
     agent_id = services.admission.agent_for(shown)
+    waiting_room = WaitingRoom(connection, asked=shown.wants_queue_status)
 
     def open_leg(initiation: bytes | None) -> LiveConversation:
-        return services.elevenlabs.open_conversation(agent_id, initiation)
+        try:
+            leg = services.elevenlabs.open_conversation(
+                agent_id, initiation, on_wait=waiting_room.note_position, on_lost=end_without_slot
+            )
+        except LimiterTimeoutError:
+            waiting_room.give_up()
+            raise
+        try:
+            waiting_room.admit()
+        except BaseException:  # whatever it is, nobody else would close it
+            leg.close()
+            raise
+        return leg
+
+    def end_without_slot() -> None:
+        # In a thread of its own: the limiter's has all the other leases to keep.
+        threading.Thread(target=conversation.end, args=(1013, "The slot at ElevenLabs was lost."), daemon=True).start()
 
     conversation = Conversation(connection, open_leg=open_leg, limits=services.limits, loop=services.loop)
     with services.conversations.place(conversation):
@@ -104,6 +123,7 @@ def _credentials(environ: Mapping[str, Any]) -> Credentials:
         signature=asked.get("conversation_signature") or asked.get("token"),
         api_key=environ.get("HTTP_XI_API_KEY") or bearer,
         origin=environ.get("HTTP_ORIGIN"),
+        wants_queue_status=asked.get("queue_status") == "true",
     )
 
 
