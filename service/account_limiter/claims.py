@@ -94,6 +94,7 @@ class ClaimBook:
         self._held: dict[str, Claim] = {}
         self._waiting: dict[str, Claim] = {}
         self._released: dict[str, tuple[int, float]] = {}  # id to (ms held, when it was given back)
+        self._unsaid: list[Claim] = []  # lost as their holders asked; the keeper has not heard of it
         self._numbers = self._grants = self._full = self._timeouts = self._lost = 0
 
     def open(self, priority: Priority, on_lost: Callable[[], None] | None = None) -> Claim:
@@ -136,6 +137,7 @@ class ClaimBook:
         with self._lock:
             if claim.state is State.HELD and time.monotonic() > claim.valid_until:
                 self._lose(claim)
+                self._unsaid.append(claim)
             return claim.state is State.LOST
 
     # --- What the keeper needs
@@ -189,7 +191,8 @@ class ClaimBook:
             for id, (_, left_at) in list(self._released.items()):
                 if now - left_at > self._ttl_seconds:
                     del self._released[id]
-            return lost
+            unsaid, self._unsaid = self._unsaid, []
+            return unsaid + lost
 
     def extend(self, now: float) -> None:
         """Without Redis a lease stays good as long as its keeper is alive."""
