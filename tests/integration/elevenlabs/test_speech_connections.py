@@ -9,6 +9,8 @@ import pytest
 from scripted_upstream import WAIT_SECONDS, Peer, ScriptedUpstream
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.pool_options import PoolOptions
+from service.errors import PoolExhaustedError
 
 StartUpstream = Callable[..., ScriptedUpstream]
 StartService = Callable[..., ElevenLabsService]
@@ -146,3 +148,35 @@ def test_small_writes_are_not_held_back_by_the_kernel(
 
     speak(start_service(start_upstream(script).url))
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in options
+
+
+def test_without_a_time_to_lie_idle_each_request_has_a_connection_of_its_own(
+    start_upstream: StartUpstream, start_service: StartService
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request() is not None:
+            peer.answer(b"audio")
+
+    upstream = start_upstream(script)
+    service = start_service(upstream.url, speech_pool=PoolOptions(max_idle_seconds=0))
+    assert [speak(service) for _ in range(3)] == [b"audio"] * 3
+    assert upstream.accepted == 3
+
+
+def test_over_the_bound_a_request_is_refused_at_once_and_an_answer_that_ends_makes_room(
+    start_upstream: StartUpstream, start_service: StartService
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request() is not None:
+            peer.answer(b"audio")
+
+    upstream = start_upstream(script)
+    service = start_service(upstream.url, speech_pool=PoolOptions(max_size=1, max_waiting=0))
+    with service.generate_audio("Hello.", voice_id="v1") as held:
+        with pytest.raises(PoolExhaustedError, match="speech"):
+            speak(service)
+        assert len(upstream.requests) == 1
+        assert held.read_all() == b"audio"
+    assert speak(service) == b"audio"
+    assert [stats.lent for stats in service.pool_stats() if stats.name == "speech"] == [0]
+    assert upstream.accepted == 1

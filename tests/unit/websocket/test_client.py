@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 from websockets.utils import accept_key
 
-from service.errors import HandshakeError
-from service.websocket import TEXT, connect
+from service.errors import HandshakeError, UnansweredError
+from service.websocket import TEXT, connect, dial, upgrade
 from service.websocket.frames import build_frame
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -210,3 +211,60 @@ def test_a_port_where_nobody_listens_is_an_os_error():
         port = listener.getsockname()[1]
     with pytest.raises(OSError):
         connect(f"ws://127.0.0.1:{port}/")
+
+
+def test_a_connection_that_was_dialled_before_is_upgraded_later():
+    with library_server(lambda connection: connection.send(str(connection.recv()).upper())) as url:
+        sock = dial(url)
+        connection = upgrade(sock, url)
+        connection.send_text("hola")
+        assert connection.receive(5) == (TEXT, b"HOLA")
+        connection.close()
+
+
+@pytest.mark.parametrize("manner", ["before", "without an answer", "reset"])
+def test_a_connection_that_ends_before_any_answer_says_so_and_is_closed(manner):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        sock = dial(url)
+        theirs, _ = listener.accept()
+        if manner == "reset":
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if manner == "without an answer":
+            theirs.shutdown(socket.SHUT_WR)
+        else:
+            theirs.close()
+        with pytest.raises(UnansweredError):
+            upgrade(sock, url)
+        assert sock.fileno() < 0
+        theirs.close()
+
+
+def test_a_connection_that_ends_in_the_middle_of_its_answer_has_answered():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        sock = dial(url)
+        theirs, _ = listener.accept()
+        theirs.sendall(b"HTTP/1.1 101 Switching")
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError) as caught:
+            upgrade(sock, url)
+        assert not isinstance(caught.value, UnansweredError)
+        theirs.close()
+
+
+def test_what_cannot_be_asked_closes_the_connection():
+    ours, theirs = socket.socketpair()
+    with theirs, pytest.raises(ValueError, match="header"):
+        upgrade(ours, "ws://localhost/", headers={"x": "\n"})
+    assert ours.fileno() < 0
+
+
+def test_whoever_counts_connections_is_told_once_when_one_has_ended():
+    ended = []
+    with library_server(lambda connection: connection.close()) as url:
+        connection = connect(url)
+        connection.on_end = lambda: ended.append(1)
+        connection.close()
+        connection.abort()
+    assert ended == [1]
