@@ -199,6 +199,16 @@ def test_what_elevenlabs_may_have_billed_is_asked_for_once(
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("answer", [broken, no_answer])
+def test_what_the_web_routes_ask_for_is_not_billed_twice_either(
+    start_upstream: StartUpstream, start_service: StartService, answer: Callable[[Peer], None]
+) -> None:
+    upstream = start_upstream(Turns(answer))
+    with pytest.raises(UpstreamUnavailableError):
+        start_service(upstream.url, retrier=retrier()).open_speech(SpeechRoute.FULL, "v1", query="", body=b"{}")
+    assert len(upstream.requests) == 1
+
+
 def test_a_kill_after_the_first_audio_makes_exactly_one_request(
     start_upstream: StartUpstream, start_service: StartService
 ) -> None:
