@@ -61,6 +61,30 @@ def test_calls_that_have_left_the_window_pay_for_nothing(fake: FakeTime) -> None
     assert budget.stats() == BudgetStats(calls=0, retries=0, available=0, refused=0)
 
 
+def test_what_was_spent_while_there_were_many_calls_is_not_owed_when_they_are_gone(fake: FakeTime) -> None:
+    budget = RetryBudget(share=0.1, minimum=3, window_seconds=10.0, clock=fake.clock)
+    for _ in range(100):
+        budget.note_call()
+    fake.now += 9.0
+    assert take_all(budget) == 13
+    fake.now += 1.5
+    assert budget.stats() == BudgetStats(calls=0, retries=13, available=0, refused=1)
+    fake.now += 9.0
+    assert budget.stats().available == 3
+
+
+@pytest.mark.parametrize("pause", [10.0, 12.5, 15.0, 1_000.0])
+def test_after_a_pause_nothing_of_before_is_left(fake: FakeTime, pause: float) -> None:
+    budget = RetryBudget(share=1.0, minimum=3, window_seconds=10.0, clock=fake.clock)
+    for _ in range(40):
+        budget.note_call()
+        assert budget.take()
+        fake.now += 0.25
+    assert budget.stats().calls >= 38
+    fake.now += pause
+    assert budget.stats() == BudgetStats(calls=0, retries=0, available=3, refused=0)
+
+
 def test_a_clock_that_jumps_back_neither_fails_nor_gives_anything_away(fake: FakeTime) -> None:
     budget = RetryBudget(minimum=3, window_seconds=10.0, clock=fake.clock)
     assert take_all(budget) == 3
