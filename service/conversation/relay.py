@@ -98,7 +98,8 @@ class Side:
         self._over = False
         self._does_not_read = False
         self._peer_close: ConnectionClosedError | None = None
-        self.last_received = connection.last_received
+        # Silence counts from now on: nobody listened while the other side was opened, which may have taken its time.
+        self.last_received = time.monotonic()
         self.outlet = Outlet(
             lent.sock,
             is_encrypted=lent.is_encrypted,

@@ -128,13 +128,21 @@ class Told:
 class Bench:
     """A relay between two far ends, running in a greenlet."""
 
-    def __init__(self, *, write_deadline_seconds: float = LIMIT, idle_seconds: float = 60.0, tls: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        write_deadline_seconds: float = LIMIT,
+        idle_seconds: float = 60.0,
+        tls: bool = False,
+        waited_seconds: float = 0.0,
+    ) -> None:
         ours, theirs = gevent.socket.socketpair()
         self._client_socket = ours
         self.client = Far(theirs, masks=True)
         self.client_connection = WebSocketConnection(
             ours, is_client=False, max_message_bytes=MAX_BYTES, write_deadline_seconds=write_deadline_seconds
         )
+        self.client_connection.last_received -= waited_seconds
         ours, theirs = encrypted_pair() if tls else gevent.socket.socketpair()
         self.agent = Far(theirs, masks=False)
         self._agent = WebSocketConnection(
@@ -366,6 +374,11 @@ def test_a_side_that_only_listens_lives_by_what_it_takes(start):
         assert set(bench.agent.read_messages(1)) == {"x" * 100_000}
     assert not bench.running.dead
     speaker.kill()
+
+
+def test_the_time_that_the_agents_side_took_to_open_is_no_silence_of_the_client(start):
+    bench = start(idle_seconds=0.6, waited_seconds=100.0)
+    assert bench.client.sock.recv(2)[0] & 0x0F == PING
 
 
 def test_a_silent_side_is_pinged_and_one_that_does_not_answer_ends_the_relay(start):
