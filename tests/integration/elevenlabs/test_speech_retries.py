@@ -14,6 +14,7 @@ import pytest
 from scripted_upstream import WAIT_SECONDS, Peer, ScriptedUpstream
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.pool_options import PoolOptions
 from service.elevenlabs.vocabulary import SpeechRoute
 from service.errors import (
     PoolTimeoutError,
@@ -274,7 +275,12 @@ def test_a_connection_that_is_not_taken_ends_with_the_deadline(start_service: St
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(address)
-        service = start_service(f"http://127.0.0.1:{address[1]}", retrier=retrier(total_seconds=0.3))
+        service = start_service(
+            f"http://127.0.0.1:{address[1]}",
+            retrier=retrier(total_seconds=0.3),
+            speech_pool=PoolOptions(timeout_seconds=WAIT_SECONDS * 10),
+            connect_seconds=WAIT_SECONDS * 10,
+        )
         began = time.monotonic()
         with pytest.raises((UpstreamConnectError, PoolTimeoutError)):  # the pool's wait ends with the deadline too
             speak(service)
