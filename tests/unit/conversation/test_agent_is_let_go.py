@@ -1,0 +1,48 @@
+"""The agent's connection is on loan from a pool: a conversation lets it go even if its thread is killed."""
+
+from __future__ import annotations
+
+import json
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.conversation.conversation import Conversation, Limits
+from service.websocket import WebSocketConnection
+from service.websocket.frames import TEXT, build_frame
+
+
+class Killed(BaseException):
+    """As gevent's GreenletExit."""
+
+
+class DyingLoop:
+    """A loop in whose first call the conversation's thread is killed."""
+
+    def io(self, *_: Any) -> Any:
+        raise Killed
+
+    def timer(self, *_: Any) -> Any:
+        raise Killed
+
+
+def test_a_thread_that_is_killed_lets_the_agents_connection_go() -> None:
+    (client, page), (agent, elevenlabs) = socket.socketpair(), socket.socketpair()
+    with page, elevenlabs:
+        leg = SimpleNamespace(socket=WebSocketConnection(agent, is_client=True))
+        ended: list[int] = []
+        leg.socket.on_end = lambda: ended.append(1)
+        conversation = Conversation(
+            WebSocketConnection(client, is_client=False),
+            open_leg=lambda _: leg,
+            limits=Limits(first_frame_seconds=5, idle_seconds=5, messages_per_second=0),
+            loop=DyingLoop(),  # type: ignore[arg-type]
+        )
+        first = json.dumps({"type": "conversation_initiation_client_data"}).encode()
+        page.sendall(build_frame(TEXT, first, mask=True))
+        with pytest.raises(Killed):
+            conversation.run()
+        assert ended == [1]
+        client.close()
