@@ -29,8 +29,9 @@ def first_of_two(
 ) -> R:
     """The result of `call`, or of a second one that is begun if the first takes longer than `after_seconds`.
 
-    The second is only begun if `may_ask_again` says so. A result that comes too late is given to `discard`, by the
-    thread that it came in.
+    The second is only begun if the first waits on a socket by then, and not still in a queue of ours (for a slot, for a
+    connection) where a second would only wait behind it, and if `may_ask_again` says so. A result that comes too late
+    is given to `discard`, by the thread that it came in.
 
     Raises:
         TimeoutError: there was no result within `timeout` seconds.
@@ -38,8 +39,8 @@ def first_of_two(
     """
     race = _Race(call, discard)
     try:
-        race.start_one()
-        if not race.wait(after_seconds) and may_ask_again():
+        first = race.start_one()
+        if not race.wait(after_seconds) and first.is_at_a_socket() and may_ask_again():
             race.start_one()
         if not race.wait(timeout):
             raise TimeoutError(f"no answer within {timeout:.3f} s")
@@ -69,6 +70,10 @@ class _Contestant:
             self._sockets.append(double)
             if self._is_cut:
                 self._shut_down()
+
+    def is_at_a_socket(self) -> bool:
+        with self._lock:
+            return bool(self._sockets)
 
     def cut(self) -> None:
         with self._lock:
@@ -100,13 +105,14 @@ class _Race(Generic[R]):
         self._errors: list[BaseException] = []
         self._is_over = False
 
-    def start_one(self) -> None:
+    def start_one(self) -> _Contestant:
         contestant = _Contestant()
         with self._changed:
             self._running.append(contestant)
         context = copy_context()
         context.run(_contestant.set, contestant)
         threading.Thread(target=context.run, args=(self._compete, contestant), daemon=True, name="hedge").start()
+        return contestant
 
     def _compete(self, contestant: _Contestant) -> None:
         results: list[R] = []

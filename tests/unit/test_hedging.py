@@ -30,9 +30,19 @@ def race(
     def refuse(late: str) -> None:
         raise AssertionError(f"{late} was discarded")
 
-    return first_of_two(
-        call, after_seconds=after, timeout=timeout, may_ask_again=may, discard=refuse if discard is None else discard
-    )
+    with connected() as (ours, _):
+
+        def at_a_socket() -> str:
+            watch(ours)
+            return call()
+
+        return first_of_two(
+            at_a_socket,
+            after_seconds=after,
+            timeout=timeout,
+            may_ask_again=may,
+            discard=refuse if discard is None else discard,
+        )
 
 
 @contextmanager
@@ -182,6 +192,24 @@ def test_if_both_fail_the_last_error_is_raised() -> None:
     with pytest.raises(ValueError, match=r"first|second") as caught:
         race(Scripted(first, second))
     assert caught.value in (first_error, second_error)
+
+
+def test_a_first_that_still_waits_in_a_queue_of_ours_has_no_second() -> None:
+    """It would only wait behind it."""
+    is_late = threading.Event()
+
+    def wait_in_a_queue() -> str:
+        assert not is_late.wait(0.1)  # five times what makes it late
+        return "first"
+
+    def never() -> bool:
+        is_late.set()
+        return True
+
+    found = first_of_two(
+        Scripted(wait_in_a_queue), after_seconds=0.02, timeout=WAIT_SECONDS, may_ask_again=never, discard=print
+    )
+    assert found == "first"
 
 
 def test_without_leave_there_is_no_second() -> None:
