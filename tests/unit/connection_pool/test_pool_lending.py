@@ -137,6 +137,19 @@ def test_callers_of_a_cold_pool_have_their_connections_opened_side_by_side(make_
     assert pool.stats().opened == 4
 
 
+def test_what_is_opened_without_io_is_opened_by_who_needs_it(make_pool: MakePool) -> None:
+    openers: list[threading.Thread] = []
+
+    def make() -> socket.socket:
+        openers.append(threading.current_thread())
+        return socket.socket()
+
+    pool = make_pool(open_connection=make, is_healthy=lambda _: True, opens_at_once=True)
+    pool.take().discard()
+    pool.take().give_back()
+    assert openers == [threading.current_thread()] * 2
+
+
 def test_a_timeout_holds_however_long_opening_hangs(make_pool: MakePool, proxy: KillableProxy) -> None:
     proxy.hang()
     pool = make_pool()
