@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -129,6 +130,35 @@ def test_ten_threads_that_hammer_it_never_overdraw_it() -> None:
     assert all(one.retries <= one.calls * 0.1 + 3 for one in seen)
     assert sum(taken) == budget.stats().retries == 2_003
     assert budget.stats() == BudgetStats(calls=20_000, retries=2_003, available=0, refused=40_000 - 2_003)
+
+
+class Lingering(int):
+    """Gives way to other threads between what is left being known and its being taken."""
+
+    def __radd__(self, other: int) -> Lingering:
+        return Lingering(int(self) + other)
+
+    def __sub__(self, other: int) -> int:
+        left = int(self) - other
+        time.sleep(0.001)
+        return left
+
+
+def test_threads_that_ask_at_the_same_moment_do_not_share_what_is_left() -> None:
+    budget = RetryBudget(share=0.0, minimum=Lingering(5), window_seconds=3_600.0)
+    begin = threading.Barrier(10)
+    taken: list[bool] = []
+
+    def ask() -> None:
+        begin.wait(10)
+        taken.extend(budget.take() for _ in range(3))
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (len(taken), sum(taken)) == (30, 5)
 
 
 STEPS = st.lists(st.sampled_from(["call", "take"]) | st.floats(0.0, 12.0), max_size=200)
