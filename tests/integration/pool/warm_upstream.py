@@ -100,8 +100,13 @@ class WarmUpstream:
         return self.wait_until_ready(count)
 
     def wait_until_ready(self, count: int) -> list[int]:
-        wait_until(lambda: len(self.ready()) == count, LIMIT, f"{count} connections ready")
+        """Wait for so many, or more: a spare one that signing URLs has left stands there as well. For 0, none at all."""
+        wait_until(lambda: self._has_ready(count), LIMIT, f"{count} connections ready")
         return self.ready()
+
+    def _has_ready(self, count: int) -> bool:
+        found = len(self.ready())
+        return found >= count if count else not found
 
     def end_ready(self) -> None:
         """End those that are ready, as a load balancer does that finds them idle for too long."""
