@@ -100,7 +100,7 @@ class WarmUpstream:
         return self.wait_until_ready(count)
 
     def wait_until_ready(self, count: int) -> list[int]:
-        """Wait for so many, or more: a spare one that signing URLs has left stands there as well. For 0, none at all."""
+        """Wait for so many, or more: a spare one that signing URLs has left stands there too. For 0, none at all."""
         wait_until(lambda: self._has_ready(count), LIMIT, f"{count} connections ready")
         return self.ready()
 
