@@ -116,7 +116,8 @@ def test_every_goal_of_the_relay_is_a_row(load: str, metric: str) -> None:
 
 def test_a_load_whose_messages_are_counted_has_the_goal_that_none_is_lost() -> None:
     counted = {name for name, load in LOADS.items() if any(row.metric == "lost" for row in load.rows)}
-    assert LOADS.keys() - counted == {"speech", "warm", "capacity", "capacity-tls"}  # the last two break at the first loss
+    # The last two break at the first loss.
+    assert LOADS.keys() - counted == {"speech", "warm", "capacity", "capacity-tls"}
 
 
 def test_the_goals_of_loads_that_were_not_measured_are_listed_as_such() -> None:
