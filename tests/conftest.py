@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from playwright.sync_api import Playwright, sync_playwright
 
 from migrations import runner
@@ -25,6 +27,18 @@ from tests.postgresql import running_postgresql
 
 StartService = Callable[..., servers.RunningService]
 StartSandbox = Callable[..., servers.RunningSandbox]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that a test calls sends logs to the standard error of that moment, which the test's end closes."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
