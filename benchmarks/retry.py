@@ -18,9 +18,11 @@ import structlog
 import tenacity
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.keys import KeyChoice
 from service.errors import UpstreamError
 from service.retry import Retrier, RetryPolicy, with_retry
 from service.retry_budget import RetryBudget
+from service.secret import Secret
 
 ROUNDS = 7
 CALLS = 20_000
@@ -80,7 +82,7 @@ def requests_of_an_outage() -> int:
 
     with upstream(refuse) as url:
         retrier = Retrier(RetryPolicy(), budget=RetryBudget(), sleep=lambda _: None)
-        with ElevenLabsService(url, api_key=lambda: "key", retrier=retrier) as service:
+        with ElevenLabsService(url, keys=KeyChoice(lambda: [Secret("key")]), retrier=retrier) as service:
             for _ in range(OUTAGE_CALLS):
                 with contextlib.suppress(UpstreamError):
                     service.generate_audio("Hello.", voice_id="v1").read_all()
@@ -96,7 +98,7 @@ def time_of_a_hang() -> float:
 
     with upstream(hang) as url:
         retrier = Retrier(RetryPolicy(total_seconds=DEADLINE_SECONDS), budget=RetryBudget())
-        with ElevenLabsService(url, api_key=lambda: "key", retrier=retrier) as service:
+        with ElevenLabsService(url, keys=KeyChoice(lambda: [Secret("key")]), retrier=retrier) as service:
             began = time.monotonic()
             with contextlib.suppress(UpstreamError):
                 service.generate_audio("Hello.", voice_id="v1").read_all()

@@ -12,6 +12,7 @@ from migrations import runner
 from service.config import load_settings
 from service.errors import ConfigurationError
 from service.logs import configure_logging
+from service.storage import database_url
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log_level, "console")
-        url = settings.database_url.get_secret_value()
+        url = database_url(settings)
         if options.command == "upgrade":
             runner.upgrade(url, options.revision)
         elif options.command == "downgrade":

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.config import load_settings
 from service.errors import ConfigurationError
-from service.storage import ApiKey, ApiKeys, check_schema, open_database
+from service.storage import ApiKey, ApiKeys, check_schema, database_url, open_database
 
 BUSY_SECONDS = 5.0
 
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the result is the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        database = open_database(load_settings().database_url.get_secret_value(), busy_seconds=BUSY_SECONDS)
+        database = open_database(database_url(load_settings()), busy_seconds=BUSY_SECONDS)
         try:
             check_schema(database)
             return _do(ApiKeys(database), options)

@@ -20,7 +20,7 @@ ATTEMPTS = 3
 # Many tests wait for speech at its own pace; two processes share the cores well, more would make them miss it.
 PARALLEL = ("--numprocesses", "2", "--dist", "worksteal")
 # Program on the path -> Debian's package.
-DEBIAN = {"chromium": "chromium", "npm": "npm"}
+DEBIAN = {"chromium": "chromium", "npm": "npm", "promtool": "prometheus"}
 
 
 def main(arguments: list[str]) -> int:

@@ -26,6 +26,18 @@ class Settings(UpstreamSettings):
     # --- Where we listen
     host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
     port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
+    ops_host: str = Field(
+        "127.0.0.1",
+        alias="VOCERO_OPS_HOST",
+        description="Address of the ops listener, which is for Prometheus and health checks and has no login.",
+    )
+    ops_port: int = Field(
+        8001,
+        alias="VOCERO_OPS_PORT",
+        ge=0,
+        le=65535,
+        description="Port of the ops listener: /metrics of all workers, /livez, /version. 0: there is none.",
+    )
     public_url: str | None = Field(
         None,
         alias="VOCERO_PUBLIC_URL",
@@ -166,7 +178,7 @@ class Settings(UpstreamSettings):
         return value
 
     @field_validator(
-        "elevenlabs_api_key", "elevenlabs_agent_id", "public_url", "upstream_ca_file", "pool_agents_max_size",
+        "elevenlabs_agent_id", "public_url", "upstream_ca_file", "pool_agents_max_size",
         mode="before",
     )  # fmt: skip
     @classmethod

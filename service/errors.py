@@ -16,6 +16,10 @@ class ConfigurationError(VoceroError):
     """A setting is missing or wrong: nothing was started; the operator must change the named variable."""
 
 
+class SchemaError(ConfigurationError):
+    """The database has another schema than this code knows, or none: run the command that the message names."""
+
+
 # --- What a client of ours did -------------------------------------------------------------------------------------
 
 
@@ -90,6 +94,27 @@ class ServiceUnavailableError(RequestError):
     def __init__(self, message: str, *, retry_after: float, code: str = "service_unavailable") -> None:
         super().__init__(message, code=code, type="service_unavailable")
         self.retry_after = retry_after
+
+
+class SecretsUnavailableError(ServiceUnavailableError):
+    """We have no key to do it with: not read from Vault yet, or not for too long. It comes back by itself."""
+
+    def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
+        super().__init__(message, code="secrets_unavailable", retry_after=retry_after)
+
+
+# --- What keeps our secrets ------------------------------------------------------------------------------------------
+
+
+class SecretsSourceError(VoceroError):
+    """Secrets could not be read from where they are kept: what was read before stays in use, and it is tried again.
+
+    `cause` is one of `service.metrics.FailureCause`. The message is one line for an operator, without any value.
+    """
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 # --- What the wire did ---------------------------------------------------------------------------------------------

@@ -8,14 +8,19 @@ from typing import Any
 
 import gevent
 
+from service import metrics_files
 from service.config import load_settings
 from service.errors import ConfigurationError
 from service.gunicorn_worker import Worker
+from service.ops_process import OpsProcess
+from service.vault import node_memory
 
 try:
     _settings = load_settings()
 except ConfigurationError as exc:
     sys.exit(f"vocero: {exc}")
+if _settings.ops_port == _settings.port:
+    sys.exit("vocero: VOCERO_OPS_PORT and VOCERO_PORT are the same; two listeners need two ports.")
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
@@ -30,19 +35,56 @@ proc_name = "vocero"
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+# Without an ops listener nobody adds the workers' numbers up, and each keeps its own in its memory.
+raw_env = [f"{metrics_files.FOLDER_VARIABLE}={metrics_files.chosen_folder()}"] if _settings.ops_port else []
 
 _DRAIN_CHECK_SECONDS = 0.1
 _DESCRIPTORS_PER_CONNECTION = 2  # the client's socket and ElevenLabs'
 _OTHER_DESCRIPTORS = 256
 
 
-def on_starting(_: Any) -> None:
-    """Raise the limit of open files, which the workers inherit: the usual 1024 ends at some 500 conversations."""
-    wanted = worker_connections * _DESCRIPTORS_PER_CONNECTION + _OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+def on_starting(server: Any) -> None:
+    """Prepare what the workers inherit, and take the ops listener's port."""
+    _raise_descriptor_limit()
+    node_memory.share_with_children()
+    server.ops = None  # kept there, because this module is loaded anew when gunicorn reloads
+    if _settings.ops_port:
+        server.ops = OpsProcess(
+            host=_settings.ops_host,
+            port=_settings.ops_port,
+            folder=metrics_files.chosen_folder(),
+            environment=server.cfg.env_orig,
+            log=server.log,
+        )
+        _or_exit(server.ops.listen)
+
+
+def when_ready(server: Any) -> None:
+    """Start the ops listener, and let the loop that looks after the workers look after it too."""
+    if server.ops is None:
+        return
+    _or_exit(server.ops.start)
+    look_after_workers = server.manage_workers
+
+    def look_after_all() -> None:
+        server.ops.keep_running()
+        look_after_workers()
+
+    server.manage_workers = look_after_all  # once a second, and after each child's death
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker a place that no other has."""
+    worker.place = metrics_files.free_place({other.place for other in server.WORKERS.values()})
+    if server.ops is not None:
+        server.ops.forget_worker(worker.place)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """In the worker, before it imports the service."""
+    if server.ops is not None:
+        metrics_files.take_place(worker.place)
+        server.ops.leave_to_the_master()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -61,3 +103,31 @@ def worker_exit(_: Any, worker: Any) -> None:
     app = getattr(worker, "wsgi", None)
     if app is not None:  # else it did not come up
         app.extensions["vocero"].close()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """In the master, when a worker has died, however it did."""
+    if server.ops is not None:
+        server.ops.forget_worker(worker.place)
+
+
+def on_exit(server: Any) -> None:
+    """End the ops listener last: it answers while the workers leave."""
+    if server.ops is not None:
+        server.ops.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """The usual 1024 ends at some 500 conversations."""
+    wanted = worker_connections * _DESCRIPTORS_PER_CONNECTION + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _or_exit(step: Any) -> None:
+    try:
+        step()
+    except ConfigurationError as exc:
+        sys.exit(f"vocero: {exc}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
@@ -23,14 +24,20 @@ from service.conversation.registry import ConversationRegistry
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import ConfigurationError
 from service.pool_reports import PoolReporter
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
+from service.secret import Secret, SecretName
+from service.secrets_manager import SecretsManager
+from service.secrets_sources import make_source
 from service.storage import ApiKeys, Database, check_schema, open_database
 
 REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59 (traps)
+SECRETS_SECONDS = 5.0  # that a worker waits for its first secrets before it takes requests all the same
+LOGIN_SPREAD_SECONDS, MOST_SPREAD_SECONDS = 0.2, 4.0  # for each worker, and for all
 ADMITTED_SHARE = 0.8  # of a worker's connections: the rest is for pages, tickets and health
 
 
@@ -49,6 +56,7 @@ class Services:
     limits: Limits
     loop: Loop
     pool_reporter: PoolReporter
+    secrets: SecretsManager
 
     def start(self) -> None:
         """Open what is kept open.
@@ -56,7 +64,10 @@ class Services:
         Raises:
             ConfigurationError: the database's schema is not the one that this code knows.
         """
-        check_schema(self.database)
+        self.secrets.start()
+        # With Vault away the process is up all the same and says so (`/readyz`); it becomes ready by itself.
+        if self.secrets.wait_until_read(SECRETS_SECONDS) or not _has_password_in_vault(self.settings):
+            check_schema(self.database)
         self.elevenlabs.start()
         self.pool_reporter.start()
 
@@ -66,32 +77,36 @@ class Services:
         self.elevenlabs.close()
         self.redis.close()
         self.database.close()
+        self.secrets.close()
 
 
 def build_services(settings: Settings, *, loop: Loop) -> Services:
     """Everything, put together for `settings`; conversations are carried by `loop`, the event loop of this process.
 
     Raises:
-        ConfigurationError: no ElevenLabs key, or bounds of a pool that exclude each other.
+        ConfigurationError: no source of an ElevenLabs key, or bounds of a pool that exclude each other.
     """
-    key = settings.elevenlabs_api_key
-    if key is None:
-        raise ConfigurationError(
-            "ELEVENLABS_API_KEY is not set: give the key of your ElevenLabs account, or use `make run`, "
-            "which starts a sandbox when there is none."
-        )
+    secrets = _secrets_manager(settings)
     store = redis.Redis.from_url(
         settings.redis_url,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
-    database = open_database(settings.database_url.get_secret_value())
+    database = open_database(
+        settings.database_url.get_secret_value(),
+        password=_getter(secrets, SecretName.DATABASE_PASSWORD) if _has_password_in_vault(settings) else None,
+    )
     api_keys = ApiKeys(database)
-    tickets = TicketOffice(store, tickets_per_minute=settings.tickets_per_minute)
+    signs = settings.vault_addr is not None and settings.vault_ticket_signing_key_field is not None
+    tickets = TicketOffice(
+        store,
+        tickets_per_minute=settings.tickets_per_minute,
+        signing_keys=(lambda: secrets.usable(SecretName.TICKET_SIGNING_KEY)) if signs else None,
+    )
     elevenlabs = ElevenLabsService(
         settings.elevenlabs_base_url,
-        api_key=key.get_secret_value,
+        keys=KeyChoice(lambda: secrets.usable(SecretName.ELEVENLABS_API_KEY), refresh=secrets.refresh),
         connect_seconds=settings.upstream_connect_seconds,
         read_seconds=settings.upstream_read_seconds,
         write_deadline_seconds=settings.write_deadline_seconds,
@@ -108,8 +123,15 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             wait_seconds=settings.slot_wait_seconds,
         ),
     )
+
+    def drain_if_the_key_has_changed(names: frozenset[SecretName]) -> None:
+        if SecretName.ELEVENLABS_API_KEY in names:
+            elevenlabs.drain_connections()
+
+    secrets.on_rotation(drain_if_the_key_has_changed)
     return Services(
         settings=settings,
+        secrets=secrets,
         redis=store,
         database=database,
         api_keys=api_keys,
@@ -131,6 +153,25 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             store, node=socket.gethostname(), worker=str(os.getpid()), pools=elevenlabs.pool_stats
         ),
     )
+
+
+def _secrets_manager(settings: Settings) -> SecretsManager:
+    several = settings.workers > 1
+    return SecretsManager(
+        make_source(settings),
+        poll_seconds=settings.secrets_poll_seconds,
+        grace_seconds=settings.secrets_grace_seconds,
+        overlap_seconds=settings.secrets_overlap_seconds,
+        spread_seconds=min(MOST_SPREAD_SECONDS, settings.workers * LOGIN_SPREAD_SECONDS) if several else 0.0,
+    )
+
+
+def _getter(secrets: SecretsManager, name: SecretName) -> Callable[[], Secret]:
+    return lambda: secrets.current(name)
+
+
+def _has_password_in_vault(settings: Settings) -> bool:
+    return settings.vault_addr is not None and settings.vault_database_password_field is not None
 
 
 def _limiter(settings: Settings, store: redis.Redis, name: str, cap: int) -> AccountLimiter | None:

@@ -5,19 +5,15 @@ The key decision: a part of `Settings` (`config.py`), which alone is loaded and 
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic import Field
+
+from service.secrets_settings import SecretsSettings
 
 
-class UpstreamSettings(BaseSettings):
-    """The part that stands first in `.env.example`."""
+class UpstreamSettings(SecretsSettings):
+    """The part that concerns ElevenLabs; it is built on that which concerns secrets, the key first."""
 
     # --- ElevenLabs
-    elevenlabs_api_key: SecretStr | None = Field(
-        None,
-        alias="ELEVENLABS_API_KEY",
-        description="The key of your ElevenLabs account. It never leaves the server.",
-    )
     elevenlabs_agent_id: str | None = Field(
         None,
         alias="ELEVENLABS_AGENT_ID",

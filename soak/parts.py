@@ -14,7 +14,7 @@ from scripts.launcher import probes, valkey
 from scripts.launcher.child import Child
 from service.storage import ApiKeys, open_database
 from soak.worker import Worker
-from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port, start_service
+from tests.servers import READY_SECONDS, ROOT, RunningService, clean_environment, free_port, start_service
 
 AGENT_ID = "agent_soak"
 CONVERSATION_TARGET = f"/v1/convai/conversation?agent_id={AGENT_ID}"
@@ -62,6 +62,19 @@ def running_parts(settings: Mapping[str, str] | None = None) -> Iterator[Parts]:
         stack.callback(service.stop)
         worker = Worker(service.port, service.worker_pids(), upstream.pid)
         yield Parts(port=service.port, worker=worker, service_log=service.log_path)
+
+
+@contextmanager
+def running_service(folder: Path, settings: Mapping[str, str]) -> Iterator[RunningService]:
+    """The service alone with a Valkey and a database of its own in `folder`; `settings` say what it talks to."""
+    with ExitStack() as stack:
+        store = valkey.socket_path(folder)
+        stack.enter_context(running("Valkey", valkey.server_command(folder, store), folder, str(store)))
+        database_url, api_key = _prepare_database(folder)
+        ours = {"VOCERO_REDIS_URL": valkey.redis_url(store), "VOCERO_DATABASE_URL": database_url}
+        service = start_service(folder, api_key, {"VOCERO_LOG_LEVEL": "info", **ours, **settings})
+        stack.callback(service.stop)
+        yield service
 
 
 @contextmanager

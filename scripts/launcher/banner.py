@@ -15,10 +15,12 @@ def banner(plan: Plan, key: str | None) -> str:
     """The text to print once everything answers. `key` is the development API key, if there is one."""
     rows = [
         ("ElevenLabs", _elevenlabs(plan)),
+        ("secrets", _secrets(plan)),
         ("voice", _spoken(plan, "espeakng_loader", "real speech by espeak-ng, in the sandbox")),
         ("ears", _spoken(plan, "faster_whisper", "real recognition by Whisper (base), in the sandbox")),
         ("Redis", "a real Valkey, embedded" if plan.valkey_socket else "yours (VOCERO_REDIS_URL)"),
         ("database", _database(plan)),
+        ("metrics", plan.metrics or "none (VOCERO_OPS_PORT=0)"),
     ]
     shown_key = key or "none; make one: .venv/bin/python -m scripts.api_keys create NAME"
     lines = [
@@ -41,6 +43,13 @@ def _elevenlabs(plan: Plan) -> str:
         return f"real, with your key: {plan.settings.elevenlabs_base_url}, agent {plan.settings.elevenlabs_agent_id}"
     address = plan.settings.elevenlabs_base_url
     return f"SANDBOX on {address} (real: set ELEVENLABS_API_KEY and ELEVENLABS_AGENT_ID)"
+
+
+def _secrets(plan: Plan) -> str:
+    settings = plan.settings
+    if settings.vault_addr is None:
+        return "the environment (ELEVENLABS_API_KEY); in production set VAULT_ADDR"
+    return f"Vault: {settings.vault_addr}, {settings.vault_kv_mount}/{settings.vault_kv_path}"
 
 
 def _spoken(plan: Plan, module: str, text: str) -> str:

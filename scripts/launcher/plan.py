@@ -56,10 +56,14 @@ class Plan:
     @property
     def page(self) -> str:
         """The page's address for a browser on this machine (a microphone needs https or this machine)."""
-        host = self.settings.host
-        if host in {"0.0.0.0", "::"}:
-            host = "localhost"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
+        return _address(self.settings.host, self.settings.port)
+
+    @property
+    def metrics(self) -> str | None:
+        """The metrics' address on this machine; None if there is no ops listener."""
+        if not self.settings.ops_port:
+            return None
+        return f"{_address(self.settings.ops_host, self.settings.ops_port)}/metrics"
 
     @property
     def database_url(self) -> str:
@@ -104,14 +108,22 @@ def check_ports(plan: Plan) -> None:
     wanted = [("VOCERO_PORT", plan.settings.host, plan.settings.port)]
     if plan.sandbox_port is not None:
         wanted.append(("VOCERO_SANDBOX_PORT", "127.0.0.1", plan.sandbox_port))
+    if plan.settings.ops_port:
+        wanted.append(("VOCERO_OPS_PORT", plan.settings.ops_host, plan.settings.ops_port))
     for variable, host, port in wanted:
         reason = probes.why_not_free(host, port)
         if reason is not None:
             raise ConfigurationError(f"Port {port} on {host} {reason}. Choose another: {variable}={port + 1} make run")
 
 
+def _address(host: str, port: int) -> str:
+    if host in {"0.0.0.0", "::"}:
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _fill_from_file(path: Path) -> None:
-    ours = ("VOCERO_", "ELEVENLABS_")
+    ours = ("VOCERO_", "ELEVENLABS_", "VAULT_", "SECRETS_")
     for name, value in dotenv_values(path).items():
         if value and not os.environ.get(name):
             os.environ[name] = value
@@ -129,12 +141,13 @@ def _launcher_settings() -> LauncherSettings:
 
 def _plan_elevenlabs(sandbox_port: int) -> int | None:
     """Choose between ElevenLabs and the sandbox; the sandbox's port if it is the sandbox."""
-    if os.environ.get("ELEVENLABS_API_KEY"):
-        if not os.environ.get("ELEVENLABS_AGENT_ID"):
-            raise ConfigurationError(
-                "ELEVENLABS_AGENT_ID is not set: with ELEVENLABS_API_KEY the page needs an agent of your account."
-            )
-        return None
+    for variable in ("ELEVENLABS_API_KEY", "VAULT_ADDR"):
+        if os.environ.get(variable):
+            if not os.environ.get("ELEVENLABS_AGENT_ID"):
+                raise ConfigurationError(
+                    f"ELEVENLABS_AGENT_ID is not set: with {variable} the page needs an agent of your account."
+                )
+            return None
     if os.environ.get("ELEVENLABS_BASE_URL"):
         raise ConfigurationError(
             "ELEVENLABS_API_KEY is not set, but ELEVENLABS_BASE_URL is: set both, or neither to get the sandbox."

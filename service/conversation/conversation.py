@@ -205,7 +205,8 @@ def _ending_of_client_side(exc: Exception) -> Ending:
         of_account = isinstance(exc, LimiterTimeoutError | LimiterFullError)
         return Ending("service", ACCOUNT_FULL if of_account else ServiceUnavailableError.close_code, NO_ROOM)
     if isinstance(exc, RequestError):
-        return Ending("client", exc.close_code, exc.message)
+        by = "service" if isinstance(exc, ServiceUnavailableError) else "client"
+        return Ending(by, exc.close_code, exc.message)
     if isinstance(exc, UpstreamError):
         return _ending_of_agent_side(exc)
     if isinstance(exc, SocketError):

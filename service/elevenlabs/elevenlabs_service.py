@@ -1,6 +1,6 @@
 """`ElevenLabsService`: speech and conversations from ElevenLabs, for everything above.
 
-The key decision: the key is asked for at each request (it may rotate) and never kept, and whatever goes wrong leaves
+The key decision: the key is chosen at each request (it may rotate) and never kept, and whatever goes wrong leaves
 here as a class of `service.errors`. What may be repeated is repeated here (`with_retry`): opening a conversation in any
 case, because nothing was said in it; speech only if ElevenLabs cannot have acted on the request, because it bills what
 it speaks, heard or not. Callers repeat nothing.
@@ -21,6 +21,7 @@ from service.elevenlabs.agent_answer import PastTurn, ResponseEvent
 from service.elevenlabs.agent_connections import AgentConnections
 from service.elevenlabs.agent_question import Question, ask, initiation_of
 from service.elevenlabs.hedged_speech import open_hedged
+from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.live_conversation import LiveConversation, read_signed_url
 from service.elevenlabs.pool_options import PoolOptions
 from service.elevenlabs.speech import (
@@ -56,7 +57,7 @@ def _retrier_of(service: ElevenLabsService) -> Retrier:
 
 
 class ElevenLabsService:
-    """ElevenLabs at `base_url` (no slash at the end), with the key that `api_key` returns.
+    """ElevenLabs at `base_url` (no slash at the end), with one of `keys`.
 
     `connect_seconds` bounds connecting (TCP and TLS each, for a socket all of it), `read_seconds` silence within an
     HTTP answer, `write_deadline_seconds` how long a conversation's peer may take to accept a frame. `ca_bundle` is a
@@ -71,7 +72,7 @@ class ElevenLabsService:
         self,
         base_url: str,
         *,
-        api_key: Callable[[], str],
+        keys: KeyChoice,
         connect_seconds: float = 5.0,
         read_seconds: float = 30.0,
         write_deadline_seconds: float = 5.0,
@@ -85,7 +86,7 @@ class ElevenLabsService:
         slots: AccountSlots | None = None,
     ) -> None:
         self._base_url = base_url
-        self._api_key = api_key
+        self._keys = keys
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._write_deadline_seconds = write_deadline_seconds
@@ -181,7 +182,7 @@ class ElevenLabsService:
 
     def _ask_speech(self, path: str, route: SpeechRoute, query: Query, body: bytes) -> SpeechStream:
         with self._slots.speech() as release:
-            answer = self._http().send("POST", path, key=self._api_key(), query=query, body=body)
+            answer = self._keys.send(lambda key: self._http().send("POST", path, key=key, query=query, body=body))
         stream = SpeechStream(answer, on_close=release)
         self._slots.learn_speech(stream.headers)
         media_type = stream.content_type.partition(";")[0].strip().lower()
@@ -310,7 +311,7 @@ class ElevenLabsService:
         return conversation
 
     def _signed_url(self, query: Query) -> str:
-        answer = self._http().send("GET", SIGNED_URL_PATH, key=self._api_key(), query=query)
+        answer = self._keys.send(lambda key: self._http().send("GET", SIGNED_URL_PATH, key=key, query=query))
         return read_signed_url(answer.read_all(MAX_SMALL_BODY_BYTES), self._base_url)
 
     @with_retry(_retrier_of, repeatable=True)

@@ -28,6 +28,7 @@ from service.elevenlabs.connections import WIRE_ERRORS, SharedContextAdapter, Wi
 from service.elevenlabs.faults import MAX_ERROR_BODY_BYTES, Phase, error_from_exception, error_from_response
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import UpstreamError, UpstreamKeyError, UpstreamProtocolError
+from service.secret import Secret
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]] | str
 """Fields of a query, or a whole one that is encoded already."""
@@ -136,7 +137,7 @@ class HttpTransport:
         """Use no connection of now for another request."""
         self._adapter.kept.drain()
 
-    def send(self, method: str, path: str, *, key: str, query: Query = (), body: bytes | None = None) -> HttpAnswer:
+    def send(self, method: str, path: str, *, key: Secret, query: Query = (), body: bytes | None = None) -> HttpAnswer:
         """Send a request and return its answer as soon as the head is there, if it is a 200.
 
         `path` is quoted already. `body` is JSON.
@@ -157,9 +158,11 @@ class HttpTransport:
             error = self._read_error(answer, key)
         raise error
 
-    def _prepare(self, method: str, path: str, key: str, query: Query, body: bytes | None) -> requests.PreparedRequest:
+    def _prepare(
+        self, method: str, path: str, key: Secret, query: Query, body: bytes | None
+    ) -> requests.PreparedRequest:
         headers = {
-            "xi-api-key": _checked_key(key),
+            "xi-api-key": _checked_key(key.reveal()),
             "accept": "*/*",
             "accept-encoding": "identity",  # audio does not shrink, and a decoder would hold bytes back
             "user-agent": "vocero",
@@ -177,10 +180,10 @@ class HttpTransport:
         request.body = body
         return request
 
-    def _read_error(self, answer: WireAnswer, key: str) -> UpstreamError:
+    def _read_error(self, answer: WireAnswer, key: Secret) -> UpstreamError:
         body = _read_bounded(HttpAnswer(answer), time.monotonic() + within_deadline(self._read_seconds))
         # A debugging proxy may answer with the request's headers.
-        return error_from_response(answer.status, answer.headers, body.replace(key.encode(), b"[key]"))
+        return error_from_response(answer.status, answer.headers, body.replace(key.reveal().encode(), b"[key]"))
 
     def close(self) -> None:
         """End the idle connections; answers still open end their own."""

@@ -8,7 +8,7 @@ BEGIN IMMEDIATE (https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from service.errors import ConfigurationError, ServiceUnavailableError
+from service.secret import Secret
 
 # SQLite waits for its lock in C, where no other greenlet of the worker can run: a worker may stand still this long
 # and no longer. Readers never wait (WAL); writers are rare.
@@ -86,8 +87,11 @@ def open_database(
     busy_seconds: float = SQLITE_BUSY_SECONDS,
     lock_seconds: float = POSTGRESQL_LOCK_SECONDS,
     statement_seconds: float = POSTGRESQL_STATEMENT_SECONDS,
+    password: Callable[[], Secret] | None = None,
 ) -> Database:
     """Prepare the database at `url` (SQLAlchemy's form); nothing is connected yet.
+
+    `password` gives PostgreSQL's password for each new connection, in place of the URL's: so it can change.
 
     `busy_seconds` is how long a SQLite writer waits for another (give more outside of a worker); `lock_seconds` is
     how long a PostgreSQL statement waits for a lock and `statement_seconds` how long it takes at most (0: no limit).
@@ -98,7 +102,16 @@ def open_database(
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return Database(_sqlite_engine(parsed, busy_seconds))
-    return Database(_postgresql_engine(parsed, lock_seconds, statement_seconds))
+    engine = _postgresql_engine(parsed, lock_seconds, statement_seconds)
+    if password is not None:
+        _ask_for_password(engine, password)
+    return Database(engine)
+
+
+def _ask_for_password(engine: Engine, password: Callable[[], Secret]) -> None:
+    @event.listens_for(engine, "do_connect")
+    def add_password(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        parameters["password"] = password().reveal()
 
 
 def _parse(url: str) -> URL:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, SchemaError
 from service.storage.database import Database
 
 SCHEMA_REVISION = "0001"
@@ -20,14 +20,15 @@ def check_schema(database: Database) -> None:
     """Make sure that the database has the schema of this code.
 
     Raises:
-        ConfigurationError: it has another, or none, or cannot be reached; the message says what to run.
+        SchemaError: it has another, or none; the message says what to run.
+        ConfigurationError: it cannot be reached.
     """
     found = _found_revision(database)
     if found == SCHEMA_REVISION:
         return
     if found is None:
-        raise ConfigurationError(f"VOCERO_DATABASE_URL: the database has no schema yet; run: {UPGRADE_COMMAND}")
-    raise ConfigurationError(
+        raise SchemaError(f"VOCERO_DATABASE_URL: the database has no schema yet; run: {UPGRADE_COMMAND}")
+    raise SchemaError(
         f"VOCERO_DATABASE_URL: the database has schema {found}, this version needs {SCHEMA_REVISION};"
         f" run: {UPGRADE_COMMAND} {SCHEMA_REVISION} (or `downgrade`, with the newer version, if {found} is newer)"
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import redis
 from flask import Blueprint, Response, jsonify
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import __version__
-from service.errors import ServiceUnavailableError
+from service.errors import ConfigurationError, SchemaError, ServiceUnavailableError
+from service.metrics import SecretsState
 from service.services import Services
+from service.storage import check_schema
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -22,7 +23,11 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        states = {"redis": _redis_state(services), "database": _database_state(services)}
+        states = {
+            "redis": _redis_state(services),
+            "database": _database_state(services),
+            "secrets": _secrets_state(services),
+        }
         response = jsonify({"status": "ok" if set(states.values()) == {"ok"} else "unavailable", **states})
         response.status_code = 200 if set(states.values()) == {"ok"} else 503
         return response
@@ -44,8 +49,16 @@ def _redis_state(services: Services) -> str:
 
 def _database_state(services: Services) -> str:
     try:
-        with services.database.reading() as session:
-            session.execute(text("SELECT 1"))
-    except (ServiceUnavailableError, SQLAlchemyError) as exc:
-        return type(exc.__cause__ or exc).__name__
+        check_schema(services.database)
+    except SchemaError as exc:
+        return str(exc)
+    except (ConfigurationError, ServiceUnavailableError, SQLAlchemyError) as exc:
+        return "unreachable" if isinstance(exc, ConfigurationError) else type(exc).__name__
     return "ok"
+
+
+def _secrets_state(services: Services) -> str:
+    status = services.secrets.status()
+    if status.state in {SecretsState.FRESH, SecretsState.STALE}:
+        return "ok"
+    return f"{status.state}: {status.last_error or 'not read yet'}"

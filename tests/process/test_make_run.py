@@ -63,7 +63,8 @@ class Launch:
 
     def __call__(self, **environment: str) -> Launched:
         port, state = free_port(), self._folder / "state"
-        ports = {"VOCERO_PORT": str(port), "VOCERO_SANDBOX_PORT": str(free_port())}
+        names = ("VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT")
+        ports = {"VOCERO_PORT": str(port), **{name: str(free_port()) for name in names}}
         settings = {"VOCERO_STATE_DIR": str(state), **ports, **environment}
         output = self._folder / f"output-{len(self._started)}"
         with output.open("wb") as file:
@@ -164,7 +165,7 @@ def test_its_state_is_private(launch: Launch) -> None:
     assert launched.key not in "".join(path.read_text() for path in launched.state.glob("logs/*.log"))
 
 
-@pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT"])
+@pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT"])
 def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Launch, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -68,6 +68,15 @@ def test_what_the_user_has_set_is_left_alone(tmp_path: Path) -> None:
     assert not plan.has_own_database
 
 
+def test_the_metrics_have_an_address_unless_there_is_no_ops_listener(tmp_path: Path) -> None:
+    os.environ |= {"VOCERO_OPS_HOST": "0.0.0.0", "VOCERO_OPS_PORT": "8101"}
+    plan = make_plan(tmp_path, tmp_path / ".env")
+    assert "http://localhost:8101/metrics" in banner(plan, "vocero_key")
+    os.environ["VOCERO_OPS_PORT"] = "0"
+    plan = make_plan(tmp_path, tmp_path / ".env")
+    assert "none (VOCERO_OPS_PORT=0)" in banner(plan, "vocero_key")
+
+
 def test_a_folder_too_deep_for_a_socket_gets_its_socket_elsewhere(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 120)
     os.environ["VOCERO_STATE_DIR"] = str(deep)

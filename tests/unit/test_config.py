@@ -11,12 +11,13 @@ from scripts import env_example
 from scripts.launcher.plan import LauncherSettings
 from service.config import Settings, load_settings
 from service.errors import ConfigurationError
+from tests.servers import OURS
 
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("VOCERO_", "ELEVENLABS_")):
+        if name.startswith(OURS):
             monkeypatch.delenv(name)
 
 
@@ -26,7 +27,7 @@ def test_the_example_file_is_what_the_settings_say() -> None:
 
 def test_the_example_file_lists_each_variable_once_and_nothing_else() -> None:
     lines = env_example.TARGET.read_text().splitlines()
-    listed = [line.removeprefix("# ").partition("=")[0] for line in lines if line.startswith(("# VOCERO_", "# ELEV"))]
+    listed = [line.removeprefix("# ").partition("=")[0] for line in lines if line.removeprefix("# ").startswith(OURS)]
     listed = [name for name in listed if name.isupper() and " " not in name]
     assert listed == env_example.variables(Settings) + env_example.variables(LauncherSettings)
 
@@ -62,6 +63,8 @@ def test_every_setting_says_what_it_means_and_names_its_unit(settings: type[Base
         ("VOCERO_PORT", "hunter2"),
         ("VOCERO_PORT", "0"),
         ("VOCERO_PORT", "65536"),
+        ("VOCERO_OPS_PORT", "-77123"),
+        ("VOCERO_OPS_PORT", "65536"),
         ("VOCERO_WORKERS", "-77123"),
         ("VOCERO_IDLE_SECONDS", "hunter2"),
         ("VOCERO_IDLE_SECONDS", "nan"),
@@ -72,6 +75,12 @@ def test_every_setting_says_what_it_means_and_names_its_unit(settings: type[Base
         ("VOCERO_PUBLIC_URL", "hunter2"),
         ("VOCERO_PUBLIC_URL", "https://host/?key=hunter2"),
         ("ELEVENLABS_BASE_URL", "https://hunter2.example/"),
+        ("VAULT_ADDR", "hunter2"),
+        ("VAULT_ADDR", "https://user:hunter2@vault:8200"),
+        ("VAULT_KV_MOUNT", "/hunter2/"),
+        ("VAULT_ELEVENLABS_KEY_FIELD", "hunter2 hunter2"),
+        ("SECRETS_POLL_SECONDS", "0.5"),
+        ("SECRETS_GRACE_SECONDS", "-1"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable_and_not_the_value(
@@ -106,5 +115,7 @@ def test_names_are_split_at_commas_without_their_blanks(monkeypatch: pytest.Monk
 def test_secrets_are_not_in_the_settings_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELEVENLABS_API_KEY", "hunter2")
     monkeypatch.setenv("VOCERO_DATABASE_URL", "postgresql+psycopg://vocero:hunter2@db/vocero")
+    monkeypatch.setenv("VAULT_TOKEN", "hunter2")
+    monkeypatch.setenv("VAULT_SECRET_ID", "hunter2")
     assert "hunter2" not in repr(load_settings())
     assert "hunter2" not in str(load_settings().model_dump())

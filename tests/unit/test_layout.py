@@ -119,6 +119,7 @@ BROUGHT = {
     "greenlet": "gevent",
     "httpx": "elevenlabs",
     "jinja2": "flask",
+    "prometheus_client": "prometheus-flask-exporter",
     "pydantic": "pydantic-settings",
     "urllib3": "requests",
     "werkzeug": "flask",

@@ -11,6 +11,7 @@ from scripted_upstream import Script, ScriptedUpstream
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
+from tests.keys import one_key
 
 KEY = "sk_invented_canary_7f3a"
 
@@ -39,7 +40,12 @@ def start_service(stack: ExitStack) -> Callable[..., ElevenLabsService]:
     def start(base_url: str, **options: Any) -> ElevenLabsService:
         # Nothing is repeated, unless a test is about that: the others are about what one request does.
         once = Retrier(RetryPolicy(attempts=1), budget=RetryBudget())
-        given: dict[str, Any] = {"api_key": lambda: KEY, "connect_seconds": 5.0, "read_seconds": 5.0, "retrier": once}
+        given: dict[str, Any] = {
+            "keys": one_key(KEY),
+            "connect_seconds": 5.0,
+            "read_seconds": 5.0,
+            "retrier": once,
+        }
         given |= options
         return stack.enter_context(ElevenLabsService(base_url, **given))
 

@@ -19,6 +19,7 @@ from service.elevenlabs.elevenlabs_service import ElevenLabsService  # noqa: E40
 from service.errors import UpstreamError  # noqa: E402
 from service.retry import Retrier, RetryPolicy  # noqa: E402
 from service.retry_budget import RetryBudget  # noqa: E402
+from tests.keys import one_key  # noqa: E402
 
 TICK_SECONDS = 0.01
 
@@ -43,7 +44,7 @@ def main(base_url: str) -> None:
             heard[voice] = error.code
         assert remaining_seconds() is None
 
-    with ElevenLabsService(base_url, api_key=lambda: "key", retrier=retrier, hedge_after_seconds=0.2) as service:
+    with ElevenLabsService(base_url, keys=one_key("key"), retrier=retrier, hedge_after_seconds=0.2) as service:
         ticker = threading.Thread(target=tick)
         ticker.start()
         time.sleep(5 * TICK_SECONDS)

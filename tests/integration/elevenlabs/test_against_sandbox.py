@@ -9,6 +9,7 @@ import pytest
 from service.elevenlabs.agent_answer import AudioPart, FinalText, PastTurn
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import UpstreamRequestError
+from tests.keys import one_key
 from tests.parts import require_module
 from tests.servers import RunningSandbox
 
@@ -16,7 +17,7 @@ from tests.servers import RunningSandbox
 @pytest.fixture
 def service(sandbox: RunningSandbox) -> Iterator[ElevenLabsService]:
     require_module("espeakng_loader", "local")
-    with ElevenLabsService(sandbox.url, api_key=lambda: "sk_for_the_sandbox") as service:
+    with ElevenLabsService(sandbox.url, keys=one_key("sk_for_the_sandbox")) as service:
         yield service
 
 

@@ -15,6 +15,7 @@ from scripted_upstream import Peer, ScriptedUpstream
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import UpstreamError, VoceroError
+from tests.keys import one_key
 
 StartAgent = Callable[..., AgentUpstream]
 StartUpstream = Callable[..., ScriptedUpstream]
@@ -131,7 +132,7 @@ def test_a_key_that_no_header_can_hold_is_not_shown(
     start_service: StartService, caplog: pytest.LogCaptureFixture, key: str, ending: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    service = start_service("http://127.0.0.1:9", api_key=lambda: key + ending)
+    service = start_service("http://127.0.0.1:9", keys=one_key(key + ending))
     with pytest.raises(UpstreamError) as caught:
         service.generate_audio("Hello.", voice_id="v1")
     assert_without_key(caught.value, caplog, key)

@@ -8,12 +8,15 @@ import pytest
 from scripted_upstream import Peer, ScriptedUpstream
 
 from service.elevenlabs.elevenlabs_service import ElevenLabsService, VoiceSettings
+from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.vocabulary import SpeechRoute
 from service.errors import (
     NotFoundError,
     RequestError,
     UpstreamKeyError,
 )
+from service.secret import Secret
+from tests.keys import one_key
 
 StartUpstream = Callable[..., ScriptedUpstream]
 StartService = Callable[..., ElevenLabsService]
@@ -134,7 +137,7 @@ def test_a_key_that_cannot_be_one_is_refused_before_anything_is_sent_and_not_sho
 ) -> None:
     upstream = start_upstream(lambda peer: None)
     with pytest.raises(UpstreamKeyError) as caught:
-        speak(start_service(upstream.url, api_key=lambda: bad))
+        speak(start_service(upstream.url, keys=one_key(bad)))
     assert not bad or bad not in str(caught.value)
     assert upstream.accepted == 0
 
@@ -160,7 +163,7 @@ def test_the_key_is_asked_for_at_each_request(start_upstream: StartUpstream, sta
 
     upstream = start_upstream(script)
     keys = iter(["sk_old", "sk_new"])
-    service = start_service(upstream.url, api_key=lambda: next(keys))
+    service = start_service(upstream.url, keys=KeyChoice(lambda: [Secret(next(keys))]))
     speak(service)
     speak(service)
     assert [request.headers["xi-api-key"] for request in upstream.requests] == ["sk_old", "sk_new"]

@@ -13,6 +13,7 @@ from service.account_limiter import AccountLimiter
 from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import UpstreamError
+from tests.keys import one_key
 from tests.parts import require_module
 
 PLAN_SLOTS = 2  # of the sandbox's plan "free"
@@ -30,7 +31,7 @@ def service(start_sandbox, limiter: AccountLimiter) -> Iterator[tuple[ElevenLabs
     require_module("espeakng_loader", "local")
     sandbox = start_sandbox("--plan", "free")
     slots = AccountSlots(speech=limiter, wait_seconds=60)
-    with ElevenLabsService(sandbox.url, api_key=lambda: "sk_for_the_sandbox", slots=slots) as service:
+    with ElevenLabsService(sandbox.url, keys=one_key("sk_for_the_sandbox"), slots=slots) as service:
         yield service, sandbox.url
 
 

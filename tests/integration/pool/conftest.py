@@ -14,6 +14,7 @@ from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from tests.integration.pool.warm_upstream import WarmUpstream
+from tests.keys import one_key
 
 
 @pytest.fixture(scope="package")
@@ -44,7 +45,7 @@ def start_elevenlabs(upstream: WarmUpstream, ca_file: str) -> Iterator[Callable[
 
         def start(**options: Any) -> ElevenLabsService:
             given = {
-                "api_key": lambda: "sk_invented",
+                "keys": one_key("sk_invented"),
                 "default_agent_id": "agent_one",
                 "ca_bundle": ca_file,
                 # What is counted here is what the connections do by themselves.

@@ -11,6 +11,7 @@ import pytest
 
 from scripts.launcher.waiting import wait_until
 from service.elevenlabs.elevenlabs_service import ElevenLabsService, LiveConversation
+from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import (
     PoolExhaustedError,
@@ -19,7 +20,9 @@ from service.errors import (
     UpstreamError,
 )
 from service.pool_stats import PoolStats
+from service.secret import Secret
 from tests.integration.pool.warm_upstream import LIMIT, WarmUpstream
+from tests.keys import one_key
 
 Start = Callable[..., ElevenLabsService]
 TWO_READY = PoolOptions(min_idle=2, max_size=10)
@@ -200,7 +203,7 @@ def test_a_new_key_gets_new_connections_and_urls_while_conversations_go_on(
     upstream: WarmUpstream, start_elevenlabs: Start
 ) -> None:
     key = "sk_old"
-    service = start_elevenlabs(agents_pool=TWO_READY, api_key=lambda: key)
+    service = start_elevenlabs(agents_pool=TWO_READY, keys=KeyChoice(lambda: [Secret(key)]))
     old = upstream.wait_until_warm(2)
     conversation = open_one(service)
     theirs = upstream.next_conversation()
@@ -223,7 +226,10 @@ def test_a_new_key_gets_new_connections_and_urls_while_conversations_go_on(
 def test_an_elevenlabs_that_is_away_keeps_nobody_from_starting_and_closing_leaves_no_thread() -> None:
     before = set(threading.enumerate())
     service = ElevenLabsService(
-        "http://127.0.0.1:1", api_key=lambda: "sk_invented", default_agent_id="agent_one", agents_pool=TWO_READY
+        "http://127.0.0.1:1",
+        keys=one_key("sk_invented"),
+        default_agent_id="agent_one",
+        agents_pool=TWO_READY,
     )
     assert set(threading.enumerate()) == before, "making it starts nothing"
     with service, pytest.raises(UpstreamConnectError):

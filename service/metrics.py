@@ -1,0 +1,130 @@
+"""Every metric: its name, what it means, its unit, its labels; and one function for each thing that can be told.
+
+The key decision: callers tell what happened (`secrets_failed(cause)`), never a metric's name or a label's text, so that
+labels come from closed sets and every series is there from the start, at 0. In a worker the numbers lie in its files
+(`metrics_files.py`), where the ops listener adds up what all workers say; in any other process, in memory.
+
+A gauge's mode says which answer is right when workers differ, and all begin with `live`: what a dead worker last said
+is no longer true.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from prometheus_client import Counter, Gauge, values
+
+from service import __version__, metrics_files
+
+# Before the first metric is made. By default the library would ask for the process's id, and for a variable alone.
+values.ValueClass = (
+    values.MutexValue if metrics_files.place() is None else values.MultiProcessValue(metrics_files.place)  # type: ignore[no-untyped-call]
+)
+
+
+class SecretsState(StrEnum):
+    """How good the secrets are that a worker has."""
+
+    MISSING = "missing"
+    FRESH = "fresh"
+    STALE = "stale"
+    EXPIRED = "expired"
+
+
+class FailureCause(StrEnum):
+    """Why secrets could not be read."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    SEALED = "sealed"
+    STANDBY = "standby"
+    NOT_INITIALIZED = "not_initialized"
+    THROTTLED = "throttled"
+    DENIED = "denied"
+    LOGIN_REFUSED = "login_refused"
+    WRAP_USED = "wrap_used"
+    WRONG_PATH = "wrong_path"
+    DELETED = "deleted"
+    MISSING_FIELD = "missing_field"
+    BAD_VALUE = "bad_value"
+    BAD_ANSWER = "bad_answer"
+    SERVER_ERROR = "server_error"
+
+
+BUILD_INFO = Gauge(
+    "vocero_build_info",
+    "Always 1: the version that runs is a label. Two versions at once are a deployment under way.",
+    ["version"],
+    multiprocess_mode="livemax",
+)
+SECRETS_READ = Gauge(
+    "vocero_secrets_read_timestamp_seconds",
+    "Unix time at which the secrets were last read, of the worker for which that is the longest ago; 0: not yet.",
+    multiprocess_mode="livemin",
+)
+SECRETS_VERSION = Gauge(
+    "vocero_secrets_version",
+    "Version of the entry in Vault that is in use, of the worker that has the oldest one; 0: none, or not from Vault.",
+    multiprocess_mode="livemin",
+)
+SECRETS_STATE = Gauge(
+    "vocero_secrets_state",
+    "Workers whose secrets are in this state: missing, fresh, stale (still used) or expired (no longer used).",
+    ["state"],
+    multiprocess_mode="livesum",
+)
+SECRETS_FAILURES = Counter(
+    "vocero_secrets_failures",
+    "Attempts to read the secrets that failed, by cause.",
+    ["cause"],
+)
+SECRETS_ROTATIONS = Counter(
+    "vocero_secrets_rotations",
+    "Times that a worker took over secrets which had changed.",
+)
+VAULT_TOKEN_EXPIRY = Gauge(
+    "vocero_vault_token_expiry_timestamp_seconds",
+    "Unix time at which the Vault token ends, of the worker for which that is the soonest; +Inf: never, or no token.",
+    multiprocess_mode="livemin",
+)
+
+
+def secrets_are(state: SecretsState) -> None:
+    """Tell the state that this worker's secrets are in."""
+    for each in SecretsState:
+        SECRETS_STATE.labels(state=each.value).set(each is state)
+
+
+def secrets_read(*, at: float, version: int) -> None:
+    """Tell that the secrets were read `at` this Unix time, in this version of Vault's entry (0: not from Vault)."""
+    SECRETS_READ.set(at)
+    SECRETS_VERSION.set(version)
+
+
+def secrets_failed(cause: FailureCause) -> None:
+    """Count an attempt to read the secrets that failed."""
+    SECRETS_FAILURES.labels(cause=cause.value).inc()
+
+
+def secrets_rotated() -> None:
+    """Count that this worker uses other secrets from now on."""
+    SECRETS_ROTATIONS.inc()
+
+
+def vault_token_ends(at: float | None) -> None:
+    """Tell the Unix time at which the Vault token ends; None if it does not, or there is none."""
+    VAULT_TOKEN_EXPIRY.set(math.inf if at is None else at)
+
+
+def _start_every_series() -> None:
+    """A series that appears only with its first event hides that event from `increase()`."""
+    BUILD_INFO.labels(version=__version__).set(1)
+    secrets_are(SecretsState.MISSING)
+    vault_token_ends(None)
+    for cause in FailureCause:
+        SECRETS_FAILURES.labels(cause=cause.value)
+
+
+_start_every_series()

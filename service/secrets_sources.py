@@ -1,0 +1,252 @@
+"""Where secrets come from: Vault if `VAULT_ADDR` is set, else the environment. There is no third way and no mixture.
+
+The key decision: with Vault the environment is no fallback. A key that lies about in a variable would be used on the
+very day on which Vault says no, and nobody would notice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import SecretStr
+
+from service.errors import ConfigurationError, SecretsSourceError
+from service.metrics import FailureCause
+from service.secret import Secret, SecretName
+from service.secrets_settings import SecretsSettings
+from service.vault import login
+from service.vault.client import Entry, VaultClient
+from service.vault.node_memory import node_memory
+from service.vault.token_keeper import TokenKeeper
+from service.vault.unwrapped import UnwrappedSecretIds
+
+log = structlog.get_logger(__name__)
+
+_WAYS = "VAULT_TOKEN or VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, or VAULT_KUBERNETES_ROLE"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a source has now; `version` is 0 where there is none."""
+
+    values: Mapping[SecretName, Secret]
+    version: int
+
+
+class SecretsSource(Protocol):
+    """Where `SecretsManager` reads; it is used by one thread."""
+
+    name: str
+    is_static: bool
+    on_failure: Callable[[SecretsSourceError], None]
+    """Hears of failures that reading survives."""
+
+    def read(self) -> Reading:
+        """What is there now.
+
+        Raises:
+            SecretsSourceError: it cannot be read, or makes no sense.
+        """
+
+    @property
+    def seconds_to_upkeep(self) -> float:
+        """Until it wants to be read for the sake of its own credentials; infinite if never."""
+
+    @property
+    def lease_seconds_left(self) -> float:
+        """Of its own credentials; infinite if they do not end."""
+
+    def close(self) -> None:
+        """Close what it has open."""
+
+
+class EnvironmentSource:
+    """The one key of `ELEVENLABS_API_KEY`, which does not change while the process lives."""
+
+    name = "environment"
+    is_static = True
+    seconds_to_upkeep = math.inf
+    lease_seconds_left = math.inf
+
+    def __init__(self, key: Secret) -> None:
+        self._reading = Reading({SecretName.ELEVENLABS_API_KEY: key}, version=0)
+        self.on_failure: Callable[[SecretsSourceError], None] = _ignore
+
+    def read(self) -> Reading:
+        """That key."""
+        return self._reading
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class VaultSource:
+    """The entry at `path` of the KV engine at `mount`; `fields` says where in it each secret is."""
+
+    name = "vault"
+    is_static = False
+
+    def __init__(
+        self,
+        client: VaultClient,
+        log_in: login.LogIn,
+        *,
+        mount: str,
+        path: str,
+        fields: Mapping[SecretName, str],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._client = client
+        self._keeper = TokenKeeper(client, log_in, note_failure=self._note, clock=clock)
+        self._mount, self._path = mount, path
+        self._fields = fields
+        self.on_failure: Callable[[SecretsSourceError], None] = _ignore
+
+    @property
+    def seconds_to_upkeep(self) -> float:
+        """Until our token is to be renewed."""
+        return self._keeper.seconds_to_upkeep
+
+    @property
+    def lease_seconds_left(self) -> float:
+        """Until our token ends."""
+        return self._keeper.seconds_left
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def read(self) -> Reading:
+        """As `SecretsSource`; logs in first if need be."""
+        entry = self._entry()
+        values = {name: self._value(entry, field) for name, field in self._fields.items()}
+        return Reading(values, entry.version)
+
+    def _entry(self) -> Entry:
+        token = self._keeper.token()
+        try:
+            return self._client.read(token, mount=self._mount, path=self._path)
+        except SecretsSourceError as exc:
+            if exc.cause != FailureCause.DENIED:
+                raise
+        # 403 is what both an ended token and a policy say: a new token tells which.
+        self._keeper.drop()
+        return self._client.read(self._keeper.token(), mount=self._mount, path=self._path)
+
+    def _value(self, entry: Entry, field: str) -> Secret:
+        where = f"Field {field} of {self._mount}/{self._path} (version {entry.version})"
+        if field not in entry.fields:
+            raise SecretsSourceError(f"{where} is missing.", cause=FailureCause.MISSING_FIELD)
+        return Secret.checked(where, entry.fields[field])
+
+    def _note(self, error: SecretsSourceError) -> None:
+        self.on_failure(error)
+
+
+def _ignore(_: SecretsSourceError) -> None:
+    pass
+
+
+def make_source(settings: SecretsSettings) -> EnvironmentSource | VaultSource:
+    """The source that `settings` choose. Nothing is asked of it yet.
+
+    Raises:
+        ConfigurationError: they choose none, or contradict each other.
+    """
+    if settings.vault_addr is not None:
+        if settings.elevenlabs_api_key is not None:
+            log.warning("ELEVENLABS_API_KEY is not used, because VAULT_ADDR is set")
+        return _vault_source(settings, settings.vault_addr)
+    if settings.elevenlabs_api_key is None:
+        raise ConfigurationError(
+            "ELEVENLABS_API_KEY is not set: give the key of your ElevenLabs account (or VAULT_ADDR, where it is kept),"
+            " or use `make run`, which starts a sandbox when there is none."
+        )
+    try:
+        key = Secret.checked("ELEVENLABS_API_KEY", settings.elevenlabs_api_key.get_secret_value())
+    except SecretsSourceError as exc:
+        raise ConfigurationError(str(exc)) from None
+    return EnvironmentSource(key)
+
+
+def _vault_source(settings: SecretsSettings, address: str) -> VaultSource:
+    _check_transport(settings, address)
+    client = VaultClient(
+        address,
+        namespace=settings.vault_namespace,
+        ca_file=settings.vault_cacert,
+        verify=not settings.vault_skip_verify,
+        seconds=settings.vault_timeout_seconds,
+    )
+    fields = {
+        SecretName.ELEVENLABS_API_KEY: settings.vault_elevenlabs_key_field,
+        SecretName.SESSION_KEY: settings.vault_session_key_field,
+        SecretName.DATABASE_PASSWORD: settings.vault_database_password_field,
+        SecretName.TICKET_SIGNING_KEY: settings.vault_ticket_signing_key_field,
+    }
+    return VaultSource(
+        client,
+        _way_in(settings),
+        mount=settings.vault_kv_mount,
+        path=settings.vault_kv_path,
+        fields={name: field for name, field in fields.items() if field is not None},
+    )
+
+
+def _check_transport(settings: SecretsSettings, address: str) -> None:
+    if settings.development:
+        return
+    if settings.vault_skip_verify:
+        raise ConfigurationError(
+            "VAULT_SKIP_VERIFY is for development: set VOCERO_DEVELOPMENT=true with it, or neither."
+        )
+    if address.startswith("http://") and not _is_this_machine(urlsplit(address).hostname or ""):
+        raise ConfigurationError(
+            "VAULT_ADDR: plain http to another machine shows the keys to whoever is on the way: use https."
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _way_in(settings: SecretsSettings) -> login.LogIn:
+    token = settings.vault_token is not None or settings.vault_token_file is not None
+    approle = settings.vault_role_id is not None or settings.vault_role_id_file is not None
+    kubernetes = settings.vault_kubernetes_role is not None
+    if token + approle + kubernetes != 1:
+        found = "none" if not token + approle + kubernetes else "more than one"
+        raise ConfigurationError(f"VAULT_ADDR needs one way to log in, and {found} is set: {_WAYS}.")
+    if token:
+        return login.with_token(login.given("VAULT_TOKEN", _secret(settings.vault_token), settings.vault_token_file))
+    if settings.vault_kubernetes_role is not None:
+        jwt = login.given("VAULT_KUBERNETES_TOKEN", None, settings.vault_kubernetes_token_file)
+        return login.with_kubernetes(settings.vault_kubernetes_role, jwt, mount=settings.vault_kubernetes_mount)
+    return _approle(settings)
+
+
+def _approle(settings: SecretsSettings) -> login.LogIn:
+    if settings.vault_secret_id is None and settings.vault_secret_id_file is None:
+        raise ConfigurationError("VAULT_SECRET_ID or VAULT_SECRET_ID_FILE is missing: an AppRole needs its secret id.")
+    mount = settings.vault_approle_mount
+    role_id = Secret(settings.vault_role_id) if settings.vault_role_id is not None else None
+    read = login.given("VAULT_SECRET_ID", _secret(settings.vault_secret_id), settings.vault_secret_id_file)
+    secret_id = login.plain_secret_id(read)
+    if settings.vault_secret_id_wrapped:
+        secret_id = login.wrapped_secret_id(read, UnwrappedSecretIds(node_memory()), mount=mount)
+    return login.with_approle(
+        login.given("VAULT_ROLE_ID", role_id, settings.vault_role_id_file), secret_id, mount=mount
+    )
+
+
+def _secret(value: SecretStr | None) -> Secret | None:
+    return None if value is None else Secret(value.get_secret_value())

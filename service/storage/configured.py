@@ -1,0 +1,32 @@
+"""The database of VOCERO_DATABASE_URL for a command that runs once: with its password, wherever that is kept."""
+
+from __future__ import annotations
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from service.config import Settings
+from service.errors import ConfigurationError, SecretsSourceError
+from service.secret import SecretName
+from service.secrets_sources import make_source
+
+
+def database_url(settings: Settings) -> str:
+    """The URL, with the password from Vault in it if VAULT_DATABASE_PASSWORD_FIELD says so. Print it nowhere.
+
+    Raises:
+        ConfigurationError: the password is not to be had, or the URL is none.
+    """
+    url = settings.database_url.get_secret_value()
+    if settings.vault_addr is None or settings.vault_database_password_field is None:
+        return url
+    source = make_source(settings)
+    try:
+        password = source.read().values[SecretName.DATABASE_PASSWORD]
+        return make_url(url).set(password=password.reveal()).render_as_string(hide_password=False)
+    except SecretsSourceError as exc:
+        raise ConfigurationError(f"The database's password cannot be read. {exc}") from None
+    except ArgumentError:
+        raise ConfigurationError("VOCERO_DATABASE_URL: this is not a database URL.") from None
+    finally:
+        source.close()

@@ -1,0 +1,110 @@
+"""The connection to Vault: one TLS context, an answer of bounded size in bounded time, no redirection, no proxy.
+
+The key decision: hvac knows Vault's routes, but its exceptions have lost the status (412, 472 and 473 are all
+`UnexpectedError`) and carry the whole answer. So its adapter raises nothing here, and `service.vault.faults` reads the
+answer instead.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import certifi
+import hvac
+import hvac.adapters
+import requests
+import structlog
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from service.errors import ConfigurationError, SecretsSourceError
+from service.metrics import FailureCause
+
+log = structlog.get_logger(__name__)
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""What a path with a few secrets in it can never have (Vault's own bound is 32 MiB)."""
+
+_PIECE_BYTES = 65_536
+
+
+class BoundedSession(requests.Session):
+    """A session that reads at most 1 MiB of an answer, within `seconds` after its head."""
+
+    def __init__(self, tls_context: ssl.SSLContext | None, *, seconds: float) -> None:
+        super().__init__()
+        self.trust_env = False  # ~/.netrc and REQUESTS_CA_BUNDLE have no say in whom we trust with a token
+        self._seconds = seconds
+        if tls_context is not None:
+            self.mount("https://", _ContextAdapter(tls_context))
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """As requests', with the body read.
+
+        Raises:
+            SecretsSourceError: the body is too large.
+            RequestException: as requests'.
+        """
+        response = super().send(request, **{**kwargs, "stream": True})
+        deadline = time.monotonic() + self._seconds
+        body = b""
+        with response:
+            for piece in response.iter_content(_PIECE_BYTES):
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise SecretsSourceError(
+                        f"Vault's answer has more than {MAX_ANSWER_BYTES} bytes: that cannot be our secrets.",
+                        cause=FailureCause.BAD_VALUE,
+                    )
+                if time.monotonic() > deadline:
+                    raise requests.Timeout
+        response._content = body  # requests' own place for it; `content` would read it without a bound
+        return response
+
+
+class _ContextAdapter(HTTPAdapter):
+    """requests' adapter with our context: its own would load the CA file for each connection (15 ms of CPU)."""
+
+    def __init__(self, tls_context: ssl.SSLContext) -> None:
+        self._tls_context = tls_context
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """As requests', with our context."""
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._tls_context)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 (requests' names)
+        """Leave it to the context."""
+        checks = self._tls_context.verify_mode is ssl.CERT_REQUIRED
+        conn.cert_reqs = "CERT_REQUIRED" if checks else "CERT_NONE"
+
+
+class QuietAdapter(hvac.adapters.JSONAdapter):  # type: ignore[misc]  # hvac has no types
+    """hvac's adapter that gives back what is no 200 instead of raising an exception that quotes it."""
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        """A dict for a 200 with JSON, else the `requests.Response`."""
+        return super().request(*args, **{**kwargs, "raise_exception": False})
+
+
+def make_vault_context(address: str, ca_file: Path | None, *, verify: bool) -> ssl.SSLContext | None:
+    """The TLS context for `address`, made once (15 ms of CPU); None for plain http.
+
+    Raises:
+        ConfigurationError: `ca_file` cannot be used.
+    """
+    if not address.startswith("https://"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file or certifi.where()))
+    except OSError as exc:
+        raise ConfigurationError(f"VAULT_CACERT: {ca_file} cannot be used ({exc.strerror or exc}).") from None
+    if not verify:
+        log.warning("Vault's certificate is not checked")
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would say so for each request
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
