@@ -62,7 +62,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(_bytes(self._value), _bytes(other._value))
 
     __hash__ = None  # type: ignore[assignment]  # as a key of a dict it would be looked up by its value
 
@@ -76,3 +76,8 @@ class Secret:
 
     def __reduce_ex__(self, _: object) -> Never:
         raise TypeError("a Secret is not pickled or copied")
+
+
+def _bytes(value: str) -> bytes:
+    # What a variable holds that is no UTF-8 has surrogates, and the error of a plain encode() quotes the value.
+    return value.encode("utf-8", "surrogatepass")

@@ -38,6 +38,9 @@ BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 15.0
 SHORTEST_INTERVAL_SECONDS = 1.0
 """Between two readings, however many ask for one: a key that is refused is refused to every request."""
 
+SHORTEST_UPKEEP_SECONDS = 0.2
+"""Before a reading for the sake of the source's own credentials: a lease of nothing must not make the thread spin."""
+
 MAX_PREVIOUS = 8
 """Values of before that are kept for one secret, if it changes again and again."""
 
@@ -88,7 +91,7 @@ class SecretsManager:
         self._succeeded_at: float | None = None
         self._begun_at = -math.inf
         self._read_at: float | None = None
-        self._failure: tuple[SecretsSourceError, float] | None = None
+        self._failure: tuple[str, str, float] | None = None  # not the error: its frames hold what Vault said
         self._listeners: list[Callable[[frozenset[SecretName]], None]] = []
         self._wake = threading.Event()
         self._has_read = threading.Event()
@@ -101,16 +104,19 @@ class SecretsManager:
 
     def start(self) -> None:
         """Begin to read; returns at once, whether or not the source answers."""
-        self._reporter.report(self.status())
         if self._source.is_static:
             self._take(self._source.read())
+        self._reporter.report(self.status())
+        if self._source.is_static:
             return
         self._thread = threading.Thread(target=self._keep, name="secrets", daemon=True)
         self._thread.start()
 
     def close(self, timeout: float = STOP_SECONDS) -> None:
         """Read no more, and forget what was read; waits at most `timeout` for an answer that is under way."""
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True
+            self._next_reading.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -147,6 +153,8 @@ class SecretsManager:
         """Have the secrets read now, and wait at most `timeout` for it; whether they have changed by that."""
         with self._lock:
             before, reading = self._current, self._next_reading
+        if self._source.is_static or self._is_closed:
+            return False
         self._wake.set()
         if timeout > 0:
             reading.wait(timeout)
@@ -160,7 +168,7 @@ class SecretsManager:
         """One consistent snapshot."""
         now = self._clock()
         with self._lock:
-            error, failed_at = self._failure or (None, None)
+            error, cause, failed_at = self._failure or (None, None, None)
             left = self._source.lease_seconds_left
             return SecretsStatus(
                 source=self._source.name,
@@ -170,8 +178,8 @@ class SecretsManager:
                 read_at=self._read_at,
                 age_seconds=None if self._succeeded_at is None else now - self._succeeded_at,
                 lease_ends_at=self._wall_clock() + left if 0 < left < math.inf else None,
-                last_error=None if error is None else str(error),
-                last_cause=None if error is None else error.cause,
+                last_error=error,
+                last_cause=cause,
                 failed_at=failed_at,
             )
 
@@ -220,9 +228,11 @@ class SecretsManager:
         if failures:
             return self._uniform(0.0, min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16)))
         poll = self._poll_seconds * self._uniform(1 - POLL_JITTER, 1.0)
-        return min(poll, self._source.seconds_to_upkeep)
+        return min(poll, max(SHORTEST_UPKEEP_SECONDS, self._source.seconds_to_upkeep))
 
     def _pause(self, seconds: float) -> None:
+        if self._is_closed:  # since before `_wake` was cleared, perhaps
+            return
         self._wake.wait(seconds)
         # Whoever asked for a reading waits for the shortest interval; who only closes does not.
         while not self._is_closed and (left := self._begun_at + SHORTEST_INTERVAL_SECONDS - self._clock()) > 0:
@@ -233,10 +243,12 @@ class SecretsManager:
     def _take(self, reading: Reading) -> None:
         now = self._clock()
         with self._lock:
+            if self._is_closed:
+                return
             before = self._current
             changed = frozenset(name for name, value in reading.values.items() if before.get(name) != value)
             if changed or before.keys() != reading.values.keys():
-                self._keep_replaced(changed, now)
+                self._keep_replaced(reading, changed, now)
                 self._current = dict(reading.values)
             self._version = reading.version
             self._succeeded_at, self._read_at = now, self._wall_clock()
@@ -245,9 +257,10 @@ class SecretsManager:
         if before and changed:
             self._tell(changed)
 
-    def _keep_replaced(self, changed: frozenset[SecretName], now: float) -> None:
+    def _keep_replaced(self, reading: Reading, changed: frozenset[SecretName], now: float) -> None:
         for name in changed & self._current.keys():
-            kept = [one for one in self._previous.get(name, ()) if now < one.until]
+            new = reading.values[name]  # may be one of before that comes back
+            kept = [one for one in self._previous.get(name, ()) if now < one.until and one.value != new]
             replaced = _Replaced(self._current[name], now + self._overlap_seconds)
             self._previous[name] = (replaced, *kept)[:MAX_PREVIOUS]
 
@@ -260,7 +273,7 @@ class SecretsManager:
 
     def _note_failure(self, error: SecretsSourceError) -> None:
         with self._lock:
-            self._failure = (error, self._wall_clock())
+            self._failure = (str(error), error.cause, self._wall_clock())
         self._reporter.note_failure(error)
 
 

@@ -7,7 +7,7 @@ very day on which Vault says no, and nobody would notice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
@@ -124,6 +124,13 @@ class VaultSource:
 
     def read(self) -> Reading:
         """As `SecretsSource`; logs in first if need be."""
+        try:
+            return self._read()
+        except SecretsSourceError as exc:
+            error = exc.with_traceback(None)  # the frames that it came through hold the values
+        raise error
+
+    def _read(self) -> Reading:
         entry = self._entry()
         values = {name: self._value(entry, field) for name, field in self._fields.items()}
         return Reading(values, entry.version)
@@ -153,8 +160,10 @@ def _ignore(_: SecretsSourceError) -> None:
     pass
 
 
-def make_source(settings: SecretsSettings) -> EnvironmentSource | VaultSource:
-    """The source that `settings` choose. Nothing is asked of it yet.
+def make_source(
+    settings: SecretsSettings, *, wanted: Collection[SecretName] = tuple(SecretName)
+) -> EnvironmentSource | VaultSource:
+    """The source that `settings` choose, of those secrets that are `wanted`. Nothing is asked of it yet.
 
     Raises:
         ConfigurationError: they choose none, or contradict each other.
@@ -162,7 +171,7 @@ def make_source(settings: SecretsSettings) -> EnvironmentSource | VaultSource:
     if settings.vault_addr is not None:
         if settings.elevenlabs_api_key is not None:
             log.warning("ELEVENLABS_API_KEY is not used, because VAULT_ADDR is set")
-        return _vault_source(settings, settings.vault_addr)
+        return _vault_source(settings, settings.vault_addr, wanted)
     if settings.elevenlabs_api_key is None:
         raise ConfigurationError(
             "ELEVENLABS_API_KEY is not set: give the key of your ElevenLabs account (or VAULT_ADDR, where it is kept),"
@@ -175,7 +184,7 @@ def make_source(settings: SecretsSettings) -> EnvironmentSource | VaultSource:
     return EnvironmentSource(key)
 
 
-def _vault_source(settings: SecretsSettings, address: str) -> VaultSource:
+def _vault_source(settings: SecretsSettings, address: str, wanted: Collection[SecretName]) -> VaultSource:
     _check_transport(settings, address)
     client = VaultClient(
         address,
@@ -195,18 +204,23 @@ def _vault_source(settings: SecretsSettings, address: str) -> VaultSource:
         _way_in(settings),
         mount=settings.vault_kv_mount,
         path=settings.vault_kv_path,
-        fields={name: field for name, field in fields.items() if field is not None},
+        fields={name: field for name, field in fields.items() if field is not None and name in wanted},
     )
 
 
 def _check_transport(settings: SecretsSettings, address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError("VAULT_ADDR: this is no address, as https://vault.example.com:8200 is.") from None
     if settings.development:
         return
     if settings.vault_skip_verify:
         raise ConfigurationError(
             "VAULT_SKIP_VERIFY is for development: set VOCERO_DEVELOPMENT=true with it, or neither."
         )
-    if address.startswith("http://") and not _is_this_machine(urlsplit(address).hostname or ""):
+    if address.startswith("http://") and not _is_this_machine(host):
         raise ConfigurationError(
             "VAULT_ADDR: plain http to another machine shows the keys to whoever is on the way: use https."
         )
@@ -226,6 +240,13 @@ def _way_in(settings: SecretsSettings) -> login.LogIn:
     if token + approle + kubernetes != 1:
         found = "none" if not token + approle + kubernetes else "more than one"
         raise ConfigurationError(f"VAULT_ADDR needs one way to log in, and {found} is set: {_WAYS}.")
+    for variable, value, file in (
+        ("VAULT_TOKEN", settings.vault_token, settings.vault_token_file),
+        ("VAULT_ROLE_ID", settings.vault_role_id, settings.vault_role_id_file),
+        ("VAULT_SECRET_ID", settings.vault_secret_id, settings.vault_secret_id_file),
+    ):
+        if value is not None and file is not None:
+            raise ConfigurationError(f"{variable} and {variable}_FILE are both set; set one of them.")
     if token:
         return login.with_token(login.given("VAULT_TOKEN", _secret(settings.vault_token), settings.vault_token_file))
     if settings.vault_kubernetes_role is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def _logging_as_it_was() -> Iterator[None]:
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+        # A logger that was used meanwhile has kept what it was configured with.
+        for module in list(sys.modules.values()):
+            logger = vars(module).get("log")
+            if type(logger).__module__ == "structlog._config":
+                vars(logger).pop("bind", None)
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -110,9 +116,13 @@ def chromium() -> Path:
     return require_program("chromium", "chromium-browser", "google-chrome", remedy="apt-get install chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright_driver() -> Iterator[Playwright]:
-    """What drives Chromium; there can be only one in a process."""
+    """What drives Chromium; there can be only one in a process.
+
+    Not for the whole session: while it is there the thread has a running event loop, and tests that need one of their
+    own fail behind it.
+    """
     with sync_playwright() as driver:
         yield driver
 

@@ -2,8 +2,9 @@
 
 The key decision: a ticket is 256 random bits, and what it stands for lies in Redis under the ticket's hash. Any
 worker of any node can redeem it, GETDEL makes the page's tickets single-use however many try at once, and a dump of
-Redis holds no ticket that could be used. With a signing key the hash is keyed (HMAC): then nobody can make a ticket
-either who can only write to Redis.
+Redis holds no ticket that could be used. With signing keys what it stands for is signed (HMAC): then nobody can make or
+change a ticket either who can only write to Redis. It is signed with each key that is in use, so that a worker which
+has not heard of the newest one yet takes it too.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import orjson
 import redis
 
+from service import redis_keys
 from service.errors import NotAllowedError, NotAuthenticatedError, ServiceUnavailableError, TooManyRequestsError
 from service.secret import Secret
 
 _ONCE, _REUSABLE = "vtk1_", "vtkr_"
-_PLACE = "vocero:ticket:"
 MAX_TICKET_CHARACTERS = 128
 
 
@@ -58,9 +59,9 @@ class TicketOffice:
             ServiceUnavailableError: Redis does not answer, or there is no signing key.
         """
         token = (_ONCE if single_use else _REUSABLE) + secrets.token_urlsafe(32)
-        value = orjson.dumps({"agent_id": ticket.agent_id, "origin": ticket.origin})
+        value = orjson.dumps({**asdict(ticket), "signatures": _signatures(token, ticket, self._keys() or ())})
         try:
-            self._store.set(self._places(token)[0], value, ex=seconds)
+            self._store.set(_place(token), value, ex=seconds)
         except redis.RedisError as exc:
             raise ServiceUnavailableError("Tickets cannot be issued now; try again.", retry_after=2.0) from exc
         return token
@@ -75,30 +76,23 @@ class TicketOffice:
         """
         if len(token) > MAX_TICKET_CHARACTERS or not token.startswith((_ONCE, _REUSABLE)):
             raise NotAuthenticatedError("The conversation_signature is not one of ours.")
+        keys = self._keys()  # before the ticket is used up
         try:
-            raw = self._find(token)
+            raw = self._store.getdel(_place(token)) if token.startswith(_ONCE) else self._store.get(_place(token))
         except redis.RedisError as exc:
             raise ServiceUnavailableError("Tickets cannot be checked now; try again.", retry_after=2.0) from exc
-        if not isinstance(raw, bytes):
+        ticket = _read(token, raw, keys)
+        if ticket is None:
             raise NotAuthenticatedError("The conversation_signature has expired or was used; ask for a new one.")
-        ticket = Ticket(**orjson.loads(raw))
         if agent_id is not None and agent_id != ticket.agent_id:
             raise NotAllowedError("The conversation_signature was issued for another agent.")
         if ticket.origin is not None and origin != ticket.origin:
             raise NotAllowedError("The conversation_signature was issued for another web origin.")
         return ticket
 
-    def _find(self, token: str) -> object:
-        fetch = self._store.getdel if token.startswith(_ONCE) else self._store.get
-        # Signed with the key of before, if the key has changed since.
-        return next((found for place in self._places(token) if (found := fetch(place)) is not None), None)
-
-    def _places(self, token: str) -> list[str]:
-        """Where the ticket may lie in Redis, the place for a new one first."""
-        if self._signing_keys is None:
-            return [_PLACE + hashlib.sha256(token.encode()).hexdigest()]
-        data = token.encode()
-        return [_PLACE + hmac.digest(key.reveal().encode(), data, "sha256").hex() for key in self._signing_keys()]
+    def _keys(self) -> Sequence[Secret] | None:
+        """The keys of now, the newest first; None: tickets are not signed."""
+        return None if self._signing_keys is None else self._signing_keys()
 
     def count(self, address: str) -> None:
         """Count a ticket for the page against the client's address.
@@ -107,7 +101,7 @@ class TicketOffice:
             TooManyRequestsError: the address has had its share of this minute.
             ServiceUnavailableError: Redis does not answer.
         """
-        key = "vocero:tickets_per_minute:" + hashlib.sha256(address.encode()).hexdigest()[:32]
+        key = redis_keys.TICKETS_PER_MINUTE.prefix + hashlib.sha256(address.encode()).hexdigest()[:32]
         try:
             with self._store.pipeline(transaction=True) as pipeline:
                 pipeline.incr(key)
@@ -120,3 +114,28 @@ class TicketOffice:
                 f"At most {self._tickets_per_minute} conversations a minute can be started from one address.",
                 retry_after=60.0,
             )
+
+
+def _place(token: str) -> str:
+    return redis_keys.TICKET.prefix + hashlib.sha256(token.encode()).hexdigest()
+
+
+def _read(token: str, raw: object, keys: Sequence[Secret] | None) -> Ticket | None:
+    if not isinstance(raw, bytes):
+        return None
+    try:
+        fields = orjson.loads(raw)
+        signatures = [str(signature) for signature in fields.pop("signatures", ())]
+        ticket = Ticket(**fields)
+        good = _signatures(token, ticket, keys or ())
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, AttributeError, TypeError):
+        return None  # somebody else has written there
+    if keys is None:
+        return ticket
+    is_ours = any(hmac.compare_digest(one.encode(), other.encode()) for one in signatures for other in good)
+    return ticket if is_ours else None
+
+
+def _signatures(token: str, ticket: Ticket, keys: Sequence[Secret]) -> list[str]:
+    data = orjson.dumps([token, ticket.agent_id, ticket.origin])
+    return [hmac.digest(key.reveal().encode(), data, "sha256").hex() for key in keys]

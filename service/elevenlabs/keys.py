@@ -66,7 +66,11 @@ class KeyChoice:
         if second == first or self._is_refused(second):
             raise refusal
         log.warning("a refused key is replaced by another")
-        return ask(second)
+        try:
+            return ask(second)
+        except UpstreamKeyError:
+            self._note_refused(second)
+            raise
 
     def _best(self) -> Secret:
         keys = self._usable()

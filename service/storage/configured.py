@@ -20,13 +20,19 @@ def database_url(settings: Settings) -> str:
     url = settings.database_url.get_secret_value()
     if settings.vault_addr is None or settings.vault_database_password_field is None:
         return url
-    source = make_source(settings)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError("VOCERO_DATABASE_URL: this is not a database URL.") from None
+    if parsed.get_backend_name() == "sqlite":
+        return url
+    if parsed.username is None:  # SQLAlchemy would leave the password away
+        raise ConfigurationError("VOCERO_DATABASE_URL: name the user; the password from Vault is his.")
+    source = make_source(settings, wanted={SecretName.DATABASE_PASSWORD})
     try:
         password = source.read().values[SecretName.DATABASE_PASSWORD]
-        return make_url(url).set(password=password.reveal()).render_as_string(hide_password=False)
+        return parsed.set(password=password.reveal()).render_as_string(hide_password=False)
     except SecretsSourceError as exc:
         raise ConfigurationError(f"The database's password cannot be read. {exc}") from None
-    except ArgumentError:
-        raise ConfigurationError("VOCERO_DATABASE_URL: this is not a database URL.") from None
     finally:
         source.close()

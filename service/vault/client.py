@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import hvac
 import requests
@@ -18,7 +18,9 @@ from service.errors import SecretsSourceError
 from service.metrics import FailureCause
 from service.secret import Secret
 from service.vault.faults import HEALTH_TELLS_MORE, Doing, error_of_answer, error_of_exception, error_of_health
-from service.vault.session import BoundedSession, QuietAdapter, make_vault_context
+from service.vault.session import BoundedSession, QuietAdapter, document_of, make_vault_context
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Grant:
 class Entry:
     """One version of what lies at a path of the KV engine; the values are still as Vault has them."""
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Any] = field(repr=False)
     version: int
 
 
@@ -46,7 +48,7 @@ class VaultClient:
     ) -> None:
         self.address = address.rstrip("/")
         self._seconds = seconds
-        self._session = BoundedSession(make_vault_context(address, ca_file, verify=verify), seconds=seconds)
+        self._session = BoundedSession(make_vault_context(address, ca_file, verify=verify))
         self._hvac: Any = hvac.Client(
             url=self.address,
             token="",  # not None, for which hvac would look into the environment and into ~/.vault-token
@@ -66,126 +68,132 @@ class VaultClient:
 
     def log_in_with_approle(self, role_id: str, secret_id: Secret, *, mount: str) -> Grant:
         """A token for an AppRole."""
-        answer = self._ask(
+        return self._ask(
             lambda api: api.auth.approle.login(role_id, secret_id.reveal(), use_token=False, mount_point=mount),
+            _grant,
             doing=Doing.LOGIN,
             where=f"auth/{mount}",
             cut=(secret_id,),
         )
-        return _grant(answer)
 
     def log_in_with_kubernetes(self, role: str, jwt: Secret, *, mount: str) -> Grant:
         """A token for a service account."""
-        answer = self._ask(
+        return self._ask(
             lambda api: api.auth.kubernetes.login(role, jwt.reveal(), use_token=False, mount_point=mount),
+            _grant,
             doing=Doing.LOGIN,
             where=f"auth/{mount}",
             cut=(jwt,),
         )
-        return _grant(answer)
 
     def look_up(self, token: Secret) -> Grant:
         """What is left of a token that somebody else has made."""
-        answer = self._ask(lambda api: api.auth.token.lookup_self(), doing=Doing.LOGIN, where="auth/token", token=token)
-        try:
-            fields = answer["data"]
-            return Grant(token, float(fields["ttl"]), bool(fields.get("renewable")))
-        except (KeyError, TypeError, ValueError):
-            raise _senseless(Doing.LOGIN) from None
+        return self._ask(
+            lambda api: api.auth.token.lookup_self(),
+            lambda answer: _looked_up(token, answer),
+            doing=Doing.LOGIN,
+            where="auth/token",
+            token=token,
+        )
 
     def renew(self, token: Secret) -> Grant:
         """The token with a new lease, which may be shorter than the one of before."""
-        answer = self._ask(
-            lambda api: api.auth.token.renew_self(), doing=Doing.RENEWAL, where="auth/token/renew-self", token=token
+        return self._ask(
+            lambda api: api.auth.token.renew_self(),
+            _grant,
+            doing=Doing.RENEWAL,
+            where="auth/token/renew-self",
+            token=token,
         )
-        return _grant(answer)
 
     # --- A response-wrapped secret id. Each raises SecretsSourceError.
 
     def creation_path(self, wrapping_token: Secret) -> str:
         """What the answer that is wrapped was asked for at; looking does not use it up."""
-        answer = self._ask(
+        return self._ask(
             lambda api: api.adapter.post("/v1/sys/wrapping/lookup", json={"token": wrapping_token.reveal()}),
+            lambda answer: str(answer["data"]["creation_path"]),
             doing=Doing.UNWRAPPING,
             where="sys/wrapping/lookup",
             cut=(wrapping_token,),
         )
-        try:
-            return str(answer["data"]["creation_path"])
-        except (KeyError, TypeError):
-            raise _senseless(Doing.UNWRAPPING) from None
 
     def unwrap_secret_id(self, wrapping_token: Secret) -> Secret:
         """The secret id inside; a second time there is none."""
-        answer = self._ask(
+        return self._ask(
             lambda api: api.sys.unwrap(),
+            lambda answer: Secret.checked("The secret id that was unwrapped", answer["data"]["secret_id"]),
             doing=Doing.UNWRAPPING,
             where="sys/wrapping/unwrap",
             token=wrapping_token,
         )
-        try:
-            value = answer["data"]["secret_id"]
-        except (KeyError, TypeError):
-            raise _senseless(Doing.UNWRAPPING) from None
-        return Secret.checked("The secret id that was unwrapped", value)
 
     # --- Reading
 
     def read(self, token: Secret, *, mount: str, path: str) -> Entry:
         """The newest version of `path`; raises SecretsSourceError."""
         where = f"{mount}/data/{path}"
-        answer = self._ask(
+        return self._ask(
             lambda api: api.secrets.kv.v2.read_secret_version(
                 path=path, mount_point=mount, raise_on_deleted_version=True
             ),
+            lambda answer: _entry(answer, where),
             doing=Doing.READING,
             where=where,
             token=token,
         )
-        try:
-            fields, version = answer["data"]["data"], int(answer["data"]["metadata"]["version"])
-        except (KeyError, TypeError, ValueError):
-            raise SecretsSourceError(
-                f"Vault's answer for {where} is not one of a KV engine of version 2; check VAULT_KV_MOUNT.",
-                cause=FailureCause.WRONG_PATH,
-            ) from None
-        if not isinstance(fields, dict):
-            raise _deleted(where)
-        return Entry(fields, version)
 
     # --- The one way there
 
     def _ask(
         self,
         question: Callable[[Any], Any],
+        take: Callable[[dict[str, Any]], T],
         *,
         doing: Doing,
         where: str,
         token: Secret | None = None,
         cut: tuple[Secret, ...] = (),
-    ) -> dict[str, Any]:
-        error: SecretsSourceError
+    ) -> T:
+        """What `take` makes of the answer to `question`; an answer without it makes no sense."""
         self._hvac.token = token.reveal() if token is not None else ""
         try:
-            answer = question(self._hvac)
+            return self._taken(question, take, doing=doing, where=where, cut=(*cut, *([token] if token else [])))
         except SecretsSourceError as exc:
-            error = exc
-        except (requests.RequestException, ValueError, OSError) as exc:
-            # Raised below, outside of the handler: the exception carries the request, and that the token.
-            error = error_of_exception(exc, doing=doing, seconds=self._seconds)
-        else:
-            if isinstance(answer, dict):
-                return answer
-            error = self._error_of(answer, doing=doing, where=where, cut=(*cut, *([token] if token else [])))
+            # The frames that it came through hold Vault's answer, and the request with the token.
+            error = exc.with_traceback(None)
+            error.__context__ = None
         finally:
             self._hvac.token = ""
         raise error
+
+    def _taken(
+        self,
+        question: Callable[[Any], Any],
+        take: Callable[[dict[str, Any]], T],
+        *,
+        doing: Doing,
+        where: str,
+        cut: tuple[Secret, ...],
+    ) -> T:
+        try:
+            answer = question(self._hvac)
+        except (requests.RequestException, ValueError, OSError) as exc:
+            raise error_of_exception(exc, doing=doing, seconds=self._seconds) from None
+        if not isinstance(answer, dict):
+            raise self._error_of(answer, doing=doing, where=where, cut=cut)
+        try:
+            return take(answer)
+        except (KeyError, TypeError, ValueError):
+            raise SecretsSourceError(
+                f"Vault's answer to {doing.value} makes no sense.", cause=FailureCause.BAD_ANSWER
+            ) from None
 
     def _error_of(
         self, answer: requests.Response, *, doing: Doing, where: str, cut: tuple[Secret, ...]
     ) -> SecretsSourceError:
         status = answer.status_code
-        document = _document(answer)
+        document = document_of(answer) or {}
         if doing is Doing.READING and status == requests.codes.not_found and _is_deleted(document):
             return _deleted(where)
         if status in HEALTH_TELLS_MORE:
@@ -195,35 +203,50 @@ class VaultClient:
         return error_of_answer(status, _words(document, cut), doing=doing, where=where)
 
     def _health_status(self) -> int:
-        """The status of `sys/health`; 0 if there is no answer."""
+        """The status of `sys/health`; 0 if there is no answer, or one that is none of Vault's.
+
+        Not by hvac, which would send our token and our namespace: OpenBao serves it in none.
+        """
         try:
-            answer = self._hvac.sys.read_health_status(method="GET")  # HEAD would drop standby_ok (traps)
+            answer = self._session.get(f"{self.address}/v1/sys/health", timeout=self._seconds, allow_redirects=False)
         except (requests.RequestException, SecretsSourceError, ValueError, OSError):
             return 0
-        return requests.codes.ok if isinstance(answer, dict) else int(answer.status_code)
+        return answer.status_code if document_of(answer) is not None else 0
 
 
 def _grant(answer: Mapping[str, Any]) -> Grant:
+    fields = answer["auth"]
+    token = Secret.checked("The token that Vault gave us", fields["client_token"])
+    return Grant(token, float(fields["lease_duration"]), bool(fields["renewable"]))
+
+
+def _looked_up(token: Secret, answer: Mapping[str, Any]) -> Grant:
+    fields = answer["data"]
+    seconds = float(fields["ttl"])
+    if not seconds and fields.get("expire_time"):
+        raise SecretsSourceError("The token that we were given is about to end.", cause=FailureCause.LOGIN_REFUSED)
+    return Grant(token, seconds, bool(fields.get("renewable")))
+
+
+def _entry(answer: Mapping[str, Any], where: str) -> Entry:
     try:
-        fields = answer["auth"]
-        token = Secret.checked("The token that Vault gave us", fields["client_token"])
-        return Grant(token, float(fields["lease_duration"]), bool(fields["renewable"]))
+        fields, version = answer["data"]["data"], int(answer["data"]["metadata"]["version"])
     except (KeyError, TypeError, ValueError):
-        raise _senseless(Doing.LOGIN) from None
+        raise SecretsSourceError(
+            f"Vault's answer for {where} is not one of a KV engine of version 2; check VAULT_KV_MOUNT.",
+            cause=FailureCause.WRONG_PATH,
+        ) from None
+    if not isinstance(fields, dict):
+        raise _deleted(where)
+    return Entry(fields, version)
 
 
-def _document(answer: requests.Response) -> dict[str, Any]:
-    try:
-        found = answer.json()
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _words(document: Mapping[str, Any], cut: tuple[Secret, ...]) -> list[str]:
-    """Vault's own words, without what we sent."""
+def _words(document: Mapping[str, Any], cut: tuple[Secret, ...]) -> list[str] | None:
+    """Vault's own words, without what we sent; None if the answer is none of Vault's."""
     errors = document.get("errors")
-    words = [str(one) for one in errors] if isinstance(errors, list) else []
+    if not isinstance(errors, list):
+        return None
+    words = [str(one) for one in errors]
     for secret in cut:
         words = [one.replace(secret.reveal(), "[hidden]") for one in words]
     return [re.sub(r"[^\x20-\x7e]+", " ", one) for one in words]
@@ -242,7 +265,3 @@ def _deleted(where: str) -> SecretsSourceError:
         f"The newest version of {where} was deleted; `vault kv undelete` it or write another.",
         cause=FailureCause.DELETED,
     )
-
-
-def _senseless(doing: Doing) -> SecretsSourceError:
-    return SecretsSourceError(f"Vault's answer to {doing.value} makes no sense.", cause=FailureCause.BAD_ANSWER)

@@ -72,13 +72,13 @@ def wrapped_secret_id(
     A token that was opened before us, or that holds something else, is a sign that somebody has had it in hand: that is
     logged as a security event.
     """
-    good_path = re.compile(rf"auth/{re.escape(mount)}/role/[^/]+/secret-id")
+    good_path = re.compile(rf"auth/{re.escape(mount)}/role/[^/]+/secret-id")  # all of it: a KV path may end like this
 
     def secret_id(client: VaultClient) -> Secret:
         def unwrap(wrapping_token: Secret) -> Secret:
             try:
                 path = client.creation_path(wrapping_token)
-                if not good_path.search(path):
+                if not good_path.fullmatch(path):
                     raise SecretsSourceError(
                         f"The wrapping token holds no secret id of auth/{mount}: somebody may have exchanged it"
                         " (docs/secrets.md).",

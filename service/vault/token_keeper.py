@@ -69,7 +69,8 @@ class TokenKeeper:
     @property
     def seconds_left(self) -> float:
         """Until the token ends; infinite if it does not, 0 if there is none."""
-        return 0.0 if self._held is None else max(0.0, self._held.ends_at - self._clock())
+        held = self._held  # other threads ask too
+        return 0.0 if held is None else max(0.0, held.ends_at - self._clock())
 
     @property
     def seconds_to_upkeep(self) -> float:
@@ -101,10 +102,10 @@ class TokenKeeper:
                     return grant
             return self._taken(self._log_in(self._client))
         except SecretsSourceError as exc:
-            self._note_failure(exc)
             left = held.ends_at - self._clock()
             if left <= 0:
                 raise
+            self._note_failure(exc)
             held.due_at = self._clock() + max(SHORTEST_WAIT_SECONDS, left * AGAIN_SHARE * self._uniform(0.5, 1.0))
             return held
 
@@ -116,7 +117,7 @@ class TokenKeeper:
             # "Past the max TTL" is a 500. If it is Vault that fails, logging in fails too, and that is noted.
             log.debug("vault token was not renewed", reason=str(exc))
             return None
-        if 0 < grant.lease_seconds < held.full_lease_seconds * FULL_SHARE:
+        if grant.lease_seconds < held.full_lease_seconds * FULL_SHARE:  # 0 too: what ends does not become endless
             return None
         log.debug("vault token was renewed", lease_seconds=grant.lease_seconds)
         return self._taken(grant, full_lease_seconds=held.full_lease_seconds)

@@ -30,9 +30,9 @@ OpenPage = Callable[..., Page]
 expect.set_options(timeout=15_000)  # milliseconds; a busy machine is no reason to fail
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: Path, playwright_driver: Playwright) -> Iterator[Browser]:
-    """Start Chromium once; every test gets a context of its own."""
+    """Start Chromium once for a module; every test gets a context of its own."""
     running = playwright_driver.chromium.launch(executable_path=chromium, args=FLAGS)
     yield running
     running.close()

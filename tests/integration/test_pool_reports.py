@@ -20,8 +20,9 @@ from tests.servers import free_port
 
 
 @pytest.fixture
-def store(valkey: str) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(valkey, socket_timeout=5)
+def store(valkey: str, _redis_databases: Iterator[int]) -> Iterator[redis.Redis]:
+    """A database of the test's own: the session's service reports to the first one."""
+    client = redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=5)
     _forget(client)
     yield client
     _forget(client)

@@ -1,0 +1,59 @@
+"""Every key that Vocero writes to Redis, by namespace: what it is, and whether it may be thrown away.
+
+The key decision: a key's prefix is taken from here and nowhere else, so a command that cleans up
+(`scripts/rollback.py`) can be sure of what it leaves alone: only what is called a cache may be cleared. What is not in
+the catalogue is not ours, and nobody of us touches it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What would be lost with a key."""
+
+    CACHE = "cache"  # nothing: it is computed again
+    SESSION = "session"  # somebody's way in: they would have to begin anew
+    LEASE = "lease"  # who holds a place: too many would be let in
+    OVERRIDE = "override"  # what an operator has decided
+    LEDGER = "ledger"  # what happened, and is not in the database yet
+    CONTROL = "control"  # what processes tell each other
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """The keys that begin with `prefix`; one that does not end with a colon is a key of its own, whole."""
+
+    prefix: str
+    kind: Kind
+    holds: str
+
+    def has(self, key: bytes) -> bool:
+        """Tell whether `key` is one of these."""
+        prefix = self.prefix.encode()
+        return key.startswith(prefix) if self.prefix.endswith(":") else key == prefix
+
+
+TICKET = Namespace("vocero:ticket:", Kind.SESSION, "tickets that open a conversation")
+TICKETS_PER_MINUTE = Namespace("vocero:tickets_per_minute:", Kind.CONTROL, "tickets that an address got this minute")
+LIMITER = Namespace("vocero:limiter:", Kind.LEASE, "the account's slots at ElevenLabs")
+POOL_REPORTS = Namespace("vocero:pool_reports", Kind.CONTROL, "names of the workers that report")
+POOL_REPORT = Namespace("vocero:pool_report:", Kind.CONTROL, "what each worker reports")
+TOMBSTONES = Namespace("vocero:tombstones", Kind.CONTROL, "what was erased, as digests, for a restored database")
+MAINTENANCE = Namespace("vocero:maintenance", Kind.CONTROL, "that the service is in maintenance, and why")
+CONVERSATION = Namespace("vocero:conversation:", Kind.LEDGER, "conversations that go on, event by event")
+OVERRIDE = Namespace("vocero:override:", Kind.OVERRIDE, "what operators have set by hand")
+SESSION = Namespace("vocero:session:", Kind.SESSION, "who is logged in to the dashboard")
+CACHE = Namespace("vocero:cache:", Kind.CACHE, "what is computed again when it is missing")
+
+CATALOGUE = (
+    TICKET, TICKETS_PER_MINUTE, LIMITER, POOL_REPORTS, POOL_REPORT, TOMBSTONES, MAINTENANCE, CONVERSATION, OVERRIDE,
+    SESSION, CACHE,
+)  # fmt: skip
+
+
+def namespace_of(key: bytes) -> Namespace | None:
+    """The namespace that `key` is in; None if it is not ours."""
+    return next((namespace for namespace in CATALOGUE if namespace.has(key)), None)
