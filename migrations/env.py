@@ -8,8 +8,10 @@ Whatever must be set for the connection is therefore set by the pool (`migration
 from __future__ import annotations
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from migrations.runner import LOCK_SECONDS, STATEMENT_SECONDS
 from service.storage.database import Database
 from service.storage.models import Base
 
@@ -18,7 +20,30 @@ MIGRATION_LOCK = 8_463_001
 
 
 def run() -> None:
-    """Do what the command asks for in one transaction."""
+    """Do what the command asks for in one transaction, or write down the SQL of it."""
+    if context.is_offline_mode():
+        _write_down(context.config.attributes["dialect_name"])
+    else:
+        _carry_out()
+
+
+def _write_down(dialect_name: str) -> None:
+    context.configure(
+        dialect_name=dialect_name,
+        target_metadata=Base.metadata,
+        literal_binds=True,
+        transactional_ddl=True,
+        output_buffer=context.config.output_buffer,
+    )
+    with context.begin_transaction():
+        if dialect_name == "postgresql":
+            context.execute(f"SET LOCAL lock_timeout = '{int(LOCK_SECONDS * 1000)}ms'")
+            context.execute(f"SET LOCAL statement_timeout = '{int(STATEMENT_SECONDS * 1000)}ms'")
+            context.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        context.run_migrations()
+
+
+def _carry_out() -> None:
     database: Database = context.config.attributes["database"]
     with database.writer.connect() as connection:
         context.configure(
@@ -42,7 +67,7 @@ def _check_foreign_keys(connection: Connection) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     if broken:
         tables = ", ".join(sorted({f"{row[0]} -> {row[2]}" for row in broken}))
-        raise RuntimeError(f"{len(broken)} rows would point nowhere ({tables}); nothing was changed")
+        raise CommandError(f"{len(broken)} rows would point nowhere ({tables}); nothing was changed")
 
 
 run()

@@ -7,17 +7,19 @@ them before it commits.
 
 from __future__ import annotations
 
+import io
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 from service.storage.database import Database, open_database
@@ -25,6 +27,7 @@ from service.storage.database import Database, open_database
 BUSY_SECONDS = 3.0
 # PostgreSQL queues every new reader behind a waiting ALTER TABLE: wait briefly, step aside, try again.
 LOCK_SECONDS = 1.0
+STATEMENT_SECONDS = 600.0  # for one statement of a step: what takes longer must be done in parts, outside of a step
 LOCK_ATTEMPTS = 8
 LONGEST_PAUSE_SECONDS = 3.0
 
@@ -46,20 +49,41 @@ def downgrade(url: str, revision: str, *, steps: Path | None = None) -> None:
     _run(url, lambda config: command.downgrade(config, revision), steps)
 
 
+def upgrade_sql(start: str, end: str, *, dialect_name: str, steps: Path | None = None) -> str:
+    """The SQL that takes a database of this kind up from `start` to `end`; `base` is the empty one, `head` the newest.
+
+    Raises:
+        alembic.util.CommandError: there is no such revision, or no way up from the one to the other.
+    """
+    return _written(lambda config: command.upgrade(config, f"{start}:{end}", sql=True), dialect_name, steps)
+
+
+def downgrade_sql(start: str, end: str, *, dialect_name: str, steps: Path | None = None) -> str:
+    """The SQL that takes it down from `start` to `end`. Raises as `upgrade_sql` does."""
+    return _written(lambda config: command.downgrade(config, f"{start}:{end}", sql=True), dialect_name, steps)
+
+
 def current_revision(url: str) -> str | None:
     """The revision that the database has; None if it has no schema."""
+    with connection(url) as connected:
+        return MigrationContext.configure(connected).get_current_revision()
+
+
+@contextmanager
+def connection(url: str) -> Iterator[Connection]:
+    """A connection as the steps have it; what is done in the block is committed at its end."""
     database = _open(url)
     try:
-        with database.engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+        with database.engine.begin() as connected:
+            yield connected
     finally:
         database.close()
 
 
-def configuration(database: Database, steps: Path | None = None) -> Config:
-    """Alembic's configuration for `database`, without any file."""
+def configuration(database: Database | None, steps: Path | None = None, *, output: TextIO | None = None) -> Config:
+    """Alembic's configuration for `database`, without any file; `output` is where SQL is written to."""
     here = Path(__file__).parent
-    config = Config()
+    config = Config(output_buffer=output)
     config.set_main_option("script_location", _literal(here))
     config.set_main_option("version_locations", _literal(steps or here / "versions"))
     config.set_main_option("path_separator", "newline")
@@ -67,12 +91,22 @@ def configuration(database: Database, steps: Path | None = None) -> Config:
     return config
 
 
+def _written(action: Callable[[Config], None], dialect_name: str, steps: Path | None) -> str:
+    output = io.StringIO()
+    config = configuration(None, steps, output=output)
+    config.attributes["dialect_name"] = dialect_name
+    action(config)
+    return output.getvalue()
+
+
 def _literal(path: Path) -> str:
     return str(path).replace("%", "%%")  # a configuration file's value: % starts an interpolation
 
 
 def _open(url: str) -> Database:
-    database = open_database(url, busy_seconds=BUSY_SECONDS, lock_seconds=LOCK_SECONDS, statement_seconds=0)
+    database = open_database(
+        url, busy_seconds=BUSY_SECONDS, lock_seconds=LOCK_SECONDS, statement_seconds=STATEMENT_SECONDS
+    )
     if database.is_sqlite:
 
         @event.listens_for(database.engine, "connect")

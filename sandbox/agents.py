@@ -222,6 +222,13 @@ def _add_conversations(routes: Blueprint, desk: CallDesk) -> None:
         require_key(desk.state)
         return desk.find_record(conversation_id).details()
 
+    @routes.delete("/v1/convai/conversations/<conversation_id>", endpoint="conversation_deletion")
+    def delete_conversation(conversation_id: str) -> dict[str, Any]:
+        require_key(desk.state)
+        desk.find_record(conversation_id)
+        desk.records.remove(conversation_id)
+        return {}
+
     @routes.post("/v1/convai/conversations/<conversation_id>/feedback", endpoint="feedback")
     def rate_conversation(conversation_id: str) -> dict[str, Any]:
         # Browsers call this without a key.

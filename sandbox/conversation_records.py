@@ -15,6 +15,7 @@ from typing import Any
 KEPT_CONVERSATIONS = 200
 KEPT_UTTERANCES = 500
 MAX_MESSAGE_CHARACTERS = 5_000
+CREDITS_PER_MINUTE = 1_000
 
 
 class ConversationRecord:
@@ -31,6 +32,7 @@ class ConversationRecord:
         self._seconds: float | None = None
         self._ending: tuple[int, str] | None = None
         self._transcript: list[dict[str, Any]] = []
+        self._spoken_characters = 0
         self._likes: dict[str, int] = {"like": 0, "dislike": 0}
         self._rating: dict[str, Any] = {}
 
@@ -92,6 +94,7 @@ class ConversationRecord:
         """Give the whole conversation."""
         with self._lock:
             code, reason = self._ending or (None, "")
+            credits = round(self._duration() / 60 * CREDITS_PER_MINUTE)
             failed = code is not None and code not in (1000, 1001, 1005)
             return {
                 "agent_id": self.agent_id,
@@ -101,7 +104,13 @@ class ConversationRecord:
                 "metadata": {
                     "start_time_unix_secs": int(self._started_unix),
                     "call_duration_secs": round(self._duration()),
-                    "cost": 0,
+                    "cost": credits if self._ending else None,
+                    "charging": {
+                        "is_burst": False,
+                        "llm_price": 0.0,
+                        "call_charge": credits if self._ending else None,
+                        "tts_usage": {"total_characters": self._spoken_characters},
+                    },
                     "termination_reason": reason,
                     "error": {"code": code, "reason": reason} if failed else None,
                     "authorization_method": self._authorization,
@@ -126,6 +135,8 @@ class ConversationRecord:
             **more,
         }
         with self._lock:
+            if role == "agent":
+                self._spoken_characters += len(message or "")
             if len(self._transcript) < KEPT_UTTERANCES:
                 self._transcript.append(entry)
 
@@ -163,6 +174,11 @@ class ConversationRecords:
         """Return the conversation of that id, if it is still known."""
         with self._lock:
             return self._records.get(conversation_id)
+
+    def remove(self, conversation_id: str) -> None:
+        """Forget a conversation, if it is still known."""
+        with self._lock:
+            self._records.pop(conversation_id, None)
 
     def latest(self, *, agent_id: str | None, limit: int) -> list[ConversationRecord]:
         """Return the latest conversations, newest first."""

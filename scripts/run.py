@@ -28,6 +28,7 @@ from scripts.launcher.state import development_key, private_state
 from scripts.launcher.waiting import wait_until
 from service.errors import ConfigurationError
 from service.storage import Database, check_schema, open_database
+from service.storage.schema import SCHEMA_REVISION
 
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY_SECONDS = 30.0
@@ -157,19 +158,20 @@ def _prepare_database(plan: Plan, children: list[Child]) -> str | None:
         return None
     database = open_database(plan.database_url, busy_seconds=DATABASE_SECONDS)
     try:
-        if not _has_schema(database):
+        if not _has_newest_schema(database):
             _migrate(plan, children)
         return development_key(database, plan.state / "development-api-key")
     finally:
         database.close()
 
 
-def _has_schema(database: Database) -> bool:
+def _has_newest_schema(database: Database) -> bool:
+    """Tell whether no step is left; the service would run on a known older schema too, but then for ever."""
     try:
         check_schema(database)
     except ConfigurationError:
         return False
-    return True
+    return database.revision == SCHEMA_REVISION
 
 
 def _migrate(plan: Plan, children: list[Child]) -> None:

@@ -1,8 +1,8 @@
 """Every setting, read once from the environment: its name, default, unit, bounds and meaning stand in one place.
 
 The key decision: `Settings` is a frozen value that the entry points load and the composition root hands on; nothing
-below reads `os.environ`. What concerns the way to ElevenLabs is in `upstream_settings.py`. `.env.example` is checked
-against these fields by a test.
+below reads `os.environ`. What concerns the way to ElevenLabs is in `upstream_settings.py`, how long something is kept
+in `keeping_settings.py`. `.env.example` is checked against these fields by a test.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from service.errors import ConfigurationError
-from service.upstream_settings import UpstreamSettings
+from service.keeping_settings import KeepingSettings
 
 Names = Annotated[frozenset[str], NoDecode]
 
 
-class Settings(UpstreamSettings):
+class Settings(KeepingSettings):
     """The effective configuration. A field's alias is the environment variable's name."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)

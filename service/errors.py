@@ -75,6 +75,15 @@ class NotFoundError(RequestError):
         super().__init__(message, code=code, type="not_found")
 
 
+class ConflictError(RequestError):
+    """The thing is not what the request takes it for (changed since it was read, there already): read it again."""
+
+    http_status = 409
+
+    def __init__(self, message: str, *, code: str = "conflict") -> None:
+        super().__init__(message, code=code, type="conflict")
+
+
 class TooManyRequestsError(RequestError):
     """The client asks too often: come back after `retry_after` seconds."""
 
@@ -101,6 +110,15 @@ class SecretsUnavailableError(ServiceUnavailableError):
 
     def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
         super().__init__(message, code="secrets_unavailable", retry_after=retry_after)
+
+
+class MaintenanceError(ServiceUnavailableError):
+    """Operators have closed the service for a while: come back in some minutes, trying at once does not help."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service is in maintenance; try again in a few minutes.", code="maintenance", retry_after=30.0
+        )
 
 
 # --- What keeps our secrets ------------------------------------------------------------------------------------------

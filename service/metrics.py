@@ -53,6 +53,15 @@ class FailureCause(StrEnum):
     SERVER_ERROR = "server_error"
 
 
+class KeptKind(StrEnum):
+    """What is deleted when it is too old."""
+
+    UTTERANCE = "utterance"
+    CONVERSATION = "conversation"
+    AUDIT_ENTRY = "audit_entry"
+    TOMBSTONE = "tombstone"
+
+
 BUILD_INFO = Gauge(
     "vocero_build_info",
     "Always 1: the version that runs is a label. Two versions at once are a deployment under way.",
@@ -90,6 +99,45 @@ VAULT_TOKEN_EXPIRY = Gauge(
     multiprocess_mode="livemin",
 )
 
+RECORDS_PENDING = Gauge(
+    "vocero_records_pending",
+    "Records of conversations that wait to be written to the database, of all workers.",
+    multiprocess_mode="livesum",
+)
+RECORDS_WRITTEN = Counter(
+    "vocero_records_written",
+    "Records of conversations (beginnings, legs, utterances, endings) that were written to the database.",
+)
+RECORDS_LOST = Counter(
+    "vocero_records_lost",
+    "Records of conversations that were dropped: too many waited, the database refused one, or the process ended.",
+)
+
+RETENTION_LAST_RUN = Gauge(
+    "vocero_retention_last_run_timestamp_seconds",
+    "Unix time at which the job that deletes what is too old last came to its end, on whichever node; 0: never yet.",
+    multiprocess_mode="livemax",
+)
+RETENTION_DELETED = Counter(
+    "vocero_retention_deleted",
+    "Rows that were deleted because they were too old, by kind; a conversation's takes along what hangs on it.",
+    ["kind"],
+)
+ERASURES_PENDING = Gauge(
+    "vocero_erasures_pending",
+    "Orders to erase a conversation or a user that were not carried out to their end yet, of the whole service.",
+    multiprocess_mode="livemax",
+)
+PROVIDER_DELETIONS_PENDING = Gauge(
+    "vocero_provider_deletions_pending",
+    "Erased conversations whose deletion at ElevenLabs is not confirmed yet, of the whole service.",
+    multiprocess_mode="livemax",
+)
+PROVIDER_DELETION_FAILURES = Counter(
+    "vocero_provider_deletion_failures",
+    "Attempts to have ElevenLabs delete an erased conversation that failed; each is made again later.",
+)
+
 
 def secrets_are(state: SecretsState) -> None:
     """Tell the state that this worker's secrets are in."""
@@ -118,6 +166,42 @@ def vault_token_ends(at: float | None) -> None:
     VAULT_TOKEN_EXPIRY.set(math.inf if at is None else at)
 
 
+def records_wait(count: int) -> None:
+    """Tell how many records of conversations of this worker wait for the database."""
+    RECORDS_PENDING.set(count)
+
+
+def records_were_written(count: int) -> None:
+    """Count records of conversations that the database has taken."""
+    RECORDS_WRITTEN.inc(count)
+
+
+def records_were_lost(count: int) -> None:
+    """Count records of conversations that were dropped."""
+    RECORDS_LOST.inc(count)
+
+
+def retention_ran(at: float) -> None:
+    """Tell the Unix time at which retention last came to its end, as the database has it; 0: never."""
+    RETENTION_LAST_RUN.set(at)
+
+
+def retention_deleted(kind: KeptKind, count: int) -> None:
+    """Count rows that were deleted because they were too old."""
+    RETENTION_DELETED.labels(kind=kind.value).inc(count)
+
+
+def erasures_wait(*, orders: int, deletions: int) -> None:
+    """Tell how many orders to erase are open, and how many deletions ElevenLabs has not confirmed."""
+    ERASURES_PENDING.set(orders)
+    PROVIDER_DELETIONS_PENDING.set(deletions)
+
+
+def provider_deletion_failed() -> None:
+    """Count an attempt to have a conversation deleted at ElevenLabs that failed."""
+    PROVIDER_DELETION_FAILURES.inc()
+
+
 def _start_every_series() -> None:
     """A series that appears only with its first event hides that event from `increase()`."""
     BUILD_INFO.labels(version=__version__).set(1)
@@ -125,6 +209,8 @@ def _start_every_series() -> None:
     vault_token_ends(None)
     for cause in FailureCause:
         SECRETS_FAILURES.labels(cause=cause.value)
+    for kind in KeptKind:
+        RETENTION_DELETED.labels(kind=kind.value)
 
 
 _start_every_series()

@@ -1,8 +1,9 @@
-"""What the pools of every worker of every node look like now: each worker says so in Redis once a second.
+"""What every worker of every node looks like now: each says so in Redis once a second, and hears of a maintenance.
 
 The key decision: a report is a key of its own that expires, so a worker that died is gone without anybody noticing
 its death; a sorted set of the workers' names leads to the keys, so listing never looks through the keyspace. Whoever
-lists takes the names out whose report has expired.
+lists takes the names out whose report has expired. A worker looks whether there is a maintenance just before it
+reports, so a report that says it has seen one is never ahead of what the worker does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import orjson
 import redis
 import structlog
 
+from service import __version__, redis_keys
+from service.maintenance import MAINTENANCE_KEY, MaintenanceWatch
 from service.pool_stats import PoolStats
 
 log = structlog.get_logger(__name__)
@@ -28,39 +31,70 @@ EXPIRY_SECONDS = 5.0
 MAX_WORKERS = 1000
 """Names that the list holds: those that reported last. Far above what one Redis serves."""
 
-INDEX_KEY = "vocero:pool_reports"
-_REPORT_KEY = "vocero:pool_report:"
+INDEX_KEY = redis_keys.POOL_REPORTS.prefix
+_REPORT_KEY = redis_keys.POOL_REPORT.prefix
 
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """The pools of one worker, as it saw them at `reported_at` (seconds since 1970 by the worker's clock)."""
+    """One worker as it saw itself at `reported_at` (seconds since 1970 by the worker's clock).
+
+    `maintenance`: it has seen that there is one, and takes nobody any more; None: it is too old to know of such.
+    `conversations` go on, `writes_pending` are on their way to the database.
+    """
 
     node: str
     worker: str
     reported_at: float
     pools: tuple[PoolStats, ...]
+    version: str = ""
+    maintenance: bool | None = None
+    conversations: int = 0
+    writes_pending: int = 0
+
+
+# What workers of an earlier version do not tell.
+_TOLD_SINCE = ("version", "maintenance", "conversations", "writes_pending")
+
+
+def _none() -> int:
+    return 0
 
 
 class PoolReporter:
-    """Publishes the snapshots of this worker's pools.
+    """Publishes what this worker looks like, and tells `maintenance` what it hears.
 
-    `node` and `worker` together name the worker; `pools` gives the snapshots, and is called in the reporter's own
-    thread. Redis being slow or gone delays the next report and nothing else: `store` needs short timeouts.
+    `node` and `worker` together name the worker; `pools`, `conversations` and `writes_pending` are called in the
+    reporter's own thread. Redis being slow or gone delays the next report and nothing else: `store` needs short
+    timeouts.
     """
 
-    def __init__(self, store: redis.Redis, *, node: str, worker: str, pools: Callable[[], Iterable[PoolStats]]) -> None:
+    def __init__(
+        self,
+        store: redis.Redis,
+        *,
+        node: str,
+        worker: str,
+        pools: Callable[[], Iterable[PoolStats]],
+        maintenance: MaintenanceWatch | None = None,
+        conversations: Callable[[], int] = _none,
+        writes_pending: Callable[[], int] = _none,
+    ) -> None:
         self._store = store
         self._node = node
         self._worker = worker
         self._member = _member(node, worker)
         self._pools = pools
+        self._maintenance = maintenance
+        self._conversations = conversations
+        self._writes_pending = writes_pending
         self._leaves = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_heard = True
 
     def start(self) -> None:
-        """Report now and every second from now on."""
+        """Look and report now, and every second from now on: who starts in a maintenance takes nobody."""
+        self._try(self._look)
         self._thread = threading.Thread(target=self._report_on, name="pool reports", daemon=True)
         self._thread.start()
 
@@ -82,6 +116,10 @@ class PoolReporter:
             "worker": self._worker,
             "reported_at": now,
             "pools": [stats.as_dict() for stats in self._pools()],
+            "version": __version__,
+            "maintenance": self._maintenance is not None and self._maintenance.current is not None,
+            "conversations": self._conversations(),
+            "writes_pending": self._writes_pending(),
         }
         with self._store.pipeline(transaction=True) as pipeline:
             pipeline.set(_key(self._member), orjson.dumps(report), px=round(EXPIRY_SECONDS * 1000))
@@ -92,10 +130,20 @@ class PoolReporter:
 
     def _report_on(self) -> None:
         while True:
-            self._try(self.publish)
+            self._try(self._look_and_publish)
+            if self._maintenance is not None:
+                self._maintenance.enforce()
             if self._leaves.wait(INTERVAL_SECONDS):
                 break
         self._try(self._withdraw)
+
+    def _look_and_publish(self) -> None:
+        self._look()
+        self.publish()
+
+    def _look(self) -> None:
+        if self._maintenance is not None:
+            self._maintenance.observe(cast("bytes | None", self._store.get(MAINTENANCE_KEY)))
 
     def _withdraw(self) -> None:
         with self._store.pipeline(transaction=True) as pipeline:
@@ -116,8 +164,8 @@ class PoolReporter:
             self._is_heard = True
 
 
-def list_reports(store: redis.Redis) -> list[WorkerReport]:
-    """The reports of all workers that live, by node and worker.
+def list_reports(store: redis.Redis, *, forget_dead: bool = True) -> list[WorkerReport]:
+    """The reports of all workers that live, by node and worker; without `forget_dead` nothing is written.
 
     Raises:
         RedisError: Redis did not answer.
@@ -127,7 +175,7 @@ def list_reports(store: redis.Redis) -> list[WorkerReport]:
         return []
     values = cast("list[bytes | None]", store.mget([_key(member) for member in members]))
     dead = [member for member, value in zip(members, values, strict=True) if value is None]
-    if dead:
+    if dead and forget_dead:
         store.zrem(INDEX_KEY, *dead)  # one that was only late puts its name back with its next report
     reports = [_report(value) for value in values if value is not None]
     return sorted(reports, key=lambda report: (report.node, report.worker))
@@ -136,7 +184,10 @@ def list_reports(store: redis.Redis) -> list[WorkerReport]:
 def _report(value: bytes) -> WorkerReport:
     found: dict[str, Any] = orjson.loads(value)
     pools = tuple(PoolStats.from_dict(each) for each in found["pools"])
-    return WorkerReport(node=found["node"], worker=found["worker"], reported_at=found["reported_at"], pools=pools)
+    told = {name: found[name] for name in _TOLD_SINCE if name in found}
+    return WorkerReport(
+        node=found["node"], worker=found["worker"], reported_at=found["reported_at"], pools=pools, **told
+    )
 
 
 def _member(node: str, worker: str) -> bytes:

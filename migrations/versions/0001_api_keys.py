@@ -1,4 +1,7 @@
-"""Keys of integrators."""
+"""Keys of integrators.
+
+Undoing it loses every key: integrators need new ones.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+LOSES: tuple[str, ...] = ("api_keys",)
+LOSES_COLUMNS: dict[str, tuple[str, ...]] = {}
+IRREVERSIBLE = False
 
 
 def upgrade() -> None:

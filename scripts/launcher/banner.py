@@ -47,6 +47,8 @@ def _elevenlabs(plan: Plan) -> str:
 
 def _secrets(plan: Plan) -> str:
     settings = plan.settings
+    if plan.sandbox_port is not None:
+        return "none needed: the sandbox takes any key (real: VAULT_ADDR, docs/secrets.md)"
     if settings.vault_addr is None:
         return "the environment (ELEVENLABS_API_KEY); in production set VAULT_ADDR"
     return f"Vault: {settings.vault_addr}, {settings.vault_kv_mount}/{settings.vault_kv_path}"

@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 import redis
 
+from service import redis_keys
+
 _KEYS = ("state", "members", "deadlines", "fences", "held:1", "held:2", "held:3", "waiting:1", "waiting:2", "waiting:3")
 _TIMES = ("ttl_seconds", "patience_seconds", "quiet_seconds", "settling_seconds")
 MEAN_NEEDS = 3
@@ -96,7 +98,7 @@ class Ledger:
     def __init__(self, store: redis.Redis, *, name: str, terms: Terms) -> None:
         self._store = store
         # One hash tag: in a cluster all keys are on one node, which a script needs.
-        self._keys = [f"vocero:limiter:{{{name}}}:{key}" for key in _KEYS]
+        self._keys = [f"{redis_keys.LIMITER.prefix}{{{name}}}:{key}" for key in _KEYS]
         self._name = name
         said = asdict(terms)
         self._terms: dict[str, Any] = {name: value for name, value in said.items() if name not in _TIMES}

@@ -13,7 +13,7 @@ Everything else passes through byte for byte. No I/O: `handle` gives what it let
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -25,19 +25,29 @@ from service.websocket import Message
 # What may come before the metadata is kept so long: far more than ElevenLabs sends, and a bound all the same.
 MAX_HELD_MESSAGES = 64
 _OPENS_A_TURN = frozenset({"agent_chat_response_part", "agent_response", "user_transcript"})
+Observe = Callable[[str, Mapping[str, Any]], None]
 _IDS_OF_THEIR_OWN = frozenset({"ping"})  # its id comes back in a pong, and counts pings, not turns
 
 
+def _look_away(_kind: str, _message: Mapping[str, Any]) -> None:
+    pass
+
+
 class AgentStream:
-    """One conversation's messages from the agent to the client."""
+    """One conversation's messages from the agent to the client.
+
+    `send` takes what goes to the client. `observe` is shown the kind and the content of every event among that which is
+    no audio, and of the first audio its kind alone.
+    """
 
     __slots__ = (
-        "_held", "_interrupted", "_offset", "_passing_first", "_passing_last", "_send", "_stretches", "_turn_is_open",
-        "conversation_id", "error_seen",
+        "_held", "_interrupted", "_observe", "_offset", "_passing_first", "_passing_last", "_send", "_stretches",
+        "_turn_is_open", "audio_seen", "conversation_id", "error_seen",
     )  # fmt: skip
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], *, observe: Observe = _look_away) -> None:
         self._send = send
+        self._observe = observe
         self._held: list[bytes] = []
         self._offset = 0
         # (first client-side id, offset) of each stretch of ids, newest last; grows only when ElevenLabs reuses an id.
@@ -50,6 +60,7 @@ class AgentStream:
         self._passing_last = b""
         self.conversation_id: str | None = None
         self.error_seen = False
+        self.audio_seen = False
 
     def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
         """Whether the message in `data[start:end]` is like the audio message before it, which passed unchanged."""
@@ -76,6 +87,9 @@ class AgentStream:
         event_id = self._client_id(audio.event_id)
         if event_id is None:
             return
+        if not self.audio_seen:
+            self.audio_seen = True
+            self._observe("audio", {})
         if self._offset:
             data = b"%b%d%b" % (data[: audio.id_begin], event_id, data[audio.id_end :])
         elif self.conversation_id is not None:
@@ -94,6 +108,7 @@ class AgentStream:
         if not self._turn_is_open:
             return None  # late audio of the turn that was interrupted
         self._offset = self._interrupted + 1 - agent_id
+        self._passing_last = b""  # audio of the same id as before has another one now
         self._stretches.append((self._interrupted + 1, self._offset))
         return self._interrupted + 1
 
@@ -117,6 +132,7 @@ class AgentStream:
             return
         event = message.get("conversation_initiation_metadata_event")
         self.conversation_id = str(event.get("conversation_id")) if isinstance(event, dict) else ""
+        self._observe("conversation_initiation_metadata", message)
         held, self._held = self._held, []
         for message_bytes in (data, *held):
             self._send(message_bytes)
@@ -131,6 +147,7 @@ class AgentStream:
     def _handle_turn_event(self, data: bytes, message: dict[str, Any], kind: str) -> None:
         payload = next((value for value in message.values() if isinstance(value, dict) and "event_id" in value), None)
         if payload is None or not isinstance(payload["event_id"], int) or kind in _IDS_OF_THEIR_OWN:
+            self._observe(kind, message)
             self._pass_on(data)
             return
         agent_id = payload["event_id"]
@@ -145,6 +162,7 @@ class AgentStream:
             event_id = self._client_id(agent_id)
         if event_id is None:
             return
+        self._observe(kind, message)
         if event_id != agent_id:
             payload["event_id"] = event_id
             data = orjson.dumps(message)

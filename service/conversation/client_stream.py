@@ -7,7 +7,7 @@ at all before it costs the agent's socket (ElevenLabs closes the whole conversat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -24,19 +24,30 @@ from service.websocket import TEXT, Message
 BURST_SECONDS = 4
 
 
+def _look_away(_message: Mapping[str, Any]) -> None:
+    pass
+
+
 class ClientStream:
     """One conversation's messages from the client to the agent.
 
     `send` takes what goes on to the agent; `agent_id_of` gives the agent's own event id for one that the client names.
+    `observe` is shown every message that is no audio.
     `messages_per_second` bounds the rate, with a burst of four seconds' worth; 0 is no bound.
     """
 
-    __slots__ = ("_agent_id_of", "_audio_start", "_counted_at", "_rate", "_send", "_tokens")
+    __slots__ = ("_agent_id_of", "_audio_start", "_counted_at", "_observe", "_rate", "_send", "_tokens")
 
     def __init__(
-        self, send: Callable[[bytes], None], *, agent_id_of: Callable[[int], int], messages_per_second: int
+        self,
+        send: Callable[[bytes], None],
+        *,
+        agent_id_of: Callable[[int], int],
+        messages_per_second: int,
+        observe: Callable[[Mapping[str, Any]], None] = _look_away,
     ) -> None:
         self._send = send
+        self._observe = observe
         self._agent_id_of = agent_id_of
         self._rate = messages_per_second
         self._tokens = float(messages_per_second * BURST_SECONDS)
@@ -88,6 +99,7 @@ class ClientStream:
             self._audio_start = audio_start
             return message.data
         parsed = parse_client_message(message.data)
+        self._observe(parsed)
         return self._with_agents_id(parsed) if parsed.get("type") == "feedback" else message.data
 
     def _with_agents_id(self, feedback: dict[str, Any]) -> bytes:

@@ -19,6 +19,7 @@ from service.conversation.agent_stream import AgentStream
 from service.conversation.client_stream import ClientStream
 from service.conversation.event_loop import Loop
 from service.conversation.events import build_error_event
+from service.conversation.recording import Recording
 from service.conversation.relay import Relay
 from service.errors import (
     CapacityError,
@@ -76,17 +77,23 @@ class Ending:
 class Conversation:
     """One conversation over `client`; `run` holds it until it has ended."""
 
-    def __init__(self, client: WebSocketConnection, *, open_leg: OpenLeg, limits: Limits, loop: Loop) -> None:
+    def __init__(
+        self, client: WebSocketConnection, *, open_leg: OpenLeg, limits: Limits, loop: Loop, recording: Recording
+    ) -> None:
         self._client = client
+        self._recording = recording
         self._open_leg = open_leg
         self._limits = limits
         self._loop = loop
         self._ping_seconds = min(MAX_PING_SECONDS, limits.idle_seconds / PINGS_BEFORE_IDLE)
-        self._agent_stream = AgentStream(lambda data: self._relay_or_fail().send_to_client(data))
+        self._agent_stream = AgentStream(
+            lambda data: self._relay_or_fail().send_to_client(data), observe=recording.from_agent
+        )
         self._client_stream = ClientStream(
             lambda data: self._relay_or_fail().send_to_agent(data),
             agent_id_of=self._agent_stream.agent_id_of,
             messages_per_second=limits.messages_per_second,
+            observe=recording.from_client,
         )
         self._agent: WebSocketConnection | None = None
         self._relay: Relay | None = None
@@ -107,6 +114,8 @@ class Conversation:
             # Also when this thread is killed: the agent's connection is on loan from a pool.
             if self._agent is not None:
                 self._agent.abort()
+            ending = self._note(Ending("service", 1006, "ended half-way"))
+            self._recording.end(ending.by, ending.code, ending.reason)
 
     def _hold(self) -> Ending:
         try:
@@ -120,7 +129,7 @@ class Conversation:
         except Exception:  # the edge of a worker loop: whatever broke, the client is told and the worker lives on
             log.exception("conversation failed", conversation_id=self.conversation_id)
             self._note(Ending("service", 1011, "Internal error."))
-        ending = self._ending or Ending("client", 1000, "")
+        ending = self._note(Ending("client", 1000, ""))
         self._client.close(ending.code, ending.reason)
         if self._agent is not None:
             self._agent.close(1000, "User ended conversation")
@@ -190,9 +199,11 @@ class Conversation:
 
     # --- Ending
 
-    def _note(self, ending: Ending) -> None:
+    def _note(self, ending: Ending) -> Ending:
+        """Take `ending` unless there is one already; the one that counts."""
         with self._lock:
             self._ending = self._ending or ending
+            return self._ending
 
     def _farewell(self, code: int, reason: str) -> bytes:
         # ElevenLabs' own error event, already passed on, is the better one.

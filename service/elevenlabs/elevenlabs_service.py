@@ -23,6 +23,7 @@ from service.elevenlabs.agent_question import Question, ask, initiation_of
 from service.elevenlabs.hedged_speech import open_hedged
 from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.live_conversation import LiveConversation, read_signed_url
+from service.elevenlabs.past_conversations import CallCost, delete_conversation, fetch_cost
 from service.elevenlabs.pool_options import PoolOptions
 from service.elevenlabs.speech import (
     SpeechOptions,
@@ -362,6 +363,18 @@ class ElevenLabsService:
         initiation = initiation_of(question, suppress_greeting=suppress_greeting)
         with closing(self.open_conversation(agent_id, initiation, signed=signed)) as conversation:
             yield from ask(conversation, question, deadline=deadline, greeting_suppressed=suppress_greeting)
+
+    # --- Past conversations
+
+    @with_retry(_retrier_of, repeatable=True)
+    def delete_conversation(self, provider_conversation_id: str) -> None:
+        """Delete what ElevenLabs keeps of a conversation; it returns when that is confirmed. Raises UpstreamError."""
+        delete_conversation(self._keys, self._http(), provider_conversation_id)
+
+    @with_retry(_retrier_of, repeatable=True)
+    def fetch_cost(self, provider_conversation_id: str) -> CallCost | None:
+        """What a conversation cost; None: ElevenLabs has not added it up yet. Raises UpstreamError."""
+        return fetch_cost(self._keys, self._http(), provider_conversation_id)
 
     def _http(self) -> HttpTransport:
         if self._transport is None:

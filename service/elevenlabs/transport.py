@@ -34,10 +34,11 @@ Query = Mapping[str, str] | Sequence[tuple[str, str]] | str
 """Fields of a query, or a whole one that is encoded already."""
 
 _URL_CHARACTERS = re.compile(r"[!-~]+")
+ONLY_OK = frozenset[int]({http.HTTPStatus.OK})
 
 
 class HttpAnswer:
-    """An open answer with status 200. Read it and close it from one thread; leaving its `with` block closes it.
+    """An open answer that is a success. Read it and close it from one thread; leaving its `with` block closes it.
 
     `headers` have lower-case names. `on_close` is called once it is over.
     """
@@ -137,8 +138,17 @@ class HttpTransport:
         """Use no connection of now for another request."""
         self._adapter.kept.drain()
 
-    def send(self, method: str, path: str, *, key: Secret, query: Query = (), body: bytes | None = None) -> HttpAnswer:
-        """Send a request and return its answer as soon as the head is there, if it is a 200.
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: Secret,
+        query: Query = (),
+        body: bytes | None = None,
+        accepts: frozenset[int] = ONLY_OK,
+    ) -> HttpAnswer:
+        """Send a request and return its answer as soon as the head is there, if its status is one of `accepts`.
 
         `path` is quoted already. `body` is JSON.
 
@@ -153,7 +163,7 @@ class HttpTransport:
             # Raised below, outside of the handler: the exception carries the request, and that the key.
             error = error_from_exception(exc, Phase.ANSWER)
         else:
-            if answer.status == http.HTTPStatus.OK:
+            if answer.status in accepts:
                 return HttpAnswer(answer)
             error = self._read_error(answer, key)
         raise error

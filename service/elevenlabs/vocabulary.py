@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
+PROVIDER = "elevenlabs"
+"""What ElevenLabs is called where several providers may be meant."""
+
 # --- Text to speech
 
 DEFAULT_MODEL = "eleven_multilingual_v2"
@@ -90,6 +93,7 @@ DEFAULT_AGENT_AUDIO_FORMAT = "pcm_16000"
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+CONVERSATIONS_PATH = "/v1/convai/conversations"
 
 USER_AUDIO_KEY = "user_audio_chunk"
 """The key of the one client event that has no `type`: `{"user_audio_chunk": "<base64>"}`."""

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from service.errors import ConfigurationError, ServiceUnavailableError
 from service.secret import Secret
+from service.storage.bounded_connection import bounded
 
 # SQLite waits for its lock in C, where no other greenlet of the worker can run: a worker may stand still this long
 # and no longer. Readers never wait (WAL); writers are rare.
@@ -26,9 +27,11 @@ SQLITE_BUSY_SECONDS = 0.05
 POSTGRESQL_CONNECT_SECONDS = 3
 POSTGRESQL_STATEMENT_SECONDS = 5.0
 POSTGRESQL_LOCK_SECONDS = 1.0
+ANSWER_SLACK_SECONDS = 1.0  # that we wait longer than the server gives a statement, before we take it for hung
 POOL_SIZE = 5
 POOL_WAIT_SECONDS = 2.0
 POOL_RECYCLE_SECONDS = 1800
+READ_ONLY = "25006"  # what a server answers to a writer when it has become a standby
 
 _WRITES = "vocero_writes"
 
@@ -36,12 +39,17 @@ _WRITES = "vocero_writes"
 class Database:
     """A pool of connections; made with `open_database`, connects when first used.
 
-    `writer` is the same pool; what is begun on it may write. Prefer `reading` and `writing`.
+    `writer` and `reader` are the same pool; what is begun on the one may write, the other sees one state. Prefer
+    `reading` and `writing`. `revision` is the schema that was found last (`service.storage.schema`), None before.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.writer = engine.execution_options(**{_WRITES: True})
+        self.reader = engine
+        if not self.is_sqlite:
+            self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self.revision: str | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -54,17 +62,22 @@ class Database:
         Raises:
             ServiceUnavailableError: the database does not answer.
         """
-        with _translated(), Session(self.engine, autoflush=False) as session:
+        with _translated(), Session(self.reader, autoflush=False) as session:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, within: Session | None = None) -> Iterator[Session]:
         """A session that commits at the end of the block, or rolls back when the block raises.
+
+        `within` is such a session of an outer block: then the block becomes part of that one.
 
         Raises:
             ServiceUnavailableError: the database does not answer, or somebody else writes for too long.
         """
-        with _translated(), Session(self.writer) as session, session.begin():
+        if within is not None:
+            yield within
+            return
+        with _translated(writes=True), Session(self.writer) as session, session.begin():
             session.connection()  # begin now: what the block reads first must still hold when it writes
             yield session
 
@@ -74,11 +87,20 @@ class Database:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, writes: bool = False) -> Iterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError, PoolTimeoutError) as exc:
-        raise ServiceUnavailableError("The database does not answer now; try again.", retry_after=2.0) from exc
+        raise _unavailable() from exc
+    except InternalError as exc:
+        has_become_standby = writes and getattr(exc.orig, "sqlstate", None) == READ_ONLY
+        if not exc.connection_invalidated and not has_become_standby:
+            raise
+        raise _unavailable() from exc
+
+
+def _unavailable() -> ServiceUnavailableError:
+    return ServiceUnavailableError("The database does not answer now; try again.", retry_after=2.0)
 
 
 def open_database(
@@ -94,7 +116,8 @@ def open_database(
     `password` gives PostgreSQL's password for each new connection, in place of the URL's: so it can change.
 
     `busy_seconds` is how long a SQLite writer waits for another (give more outside of a worker); `lock_seconds` is
-    how long a PostgreSQL statement waits for a lock and `statement_seconds` how long it takes at most (0: no limit).
+    how long a PostgreSQL statement waits for a lock and `statement_seconds` how long it takes at most (0: no limit,
+    and then we wait for a server that hangs as long as it does).
 
     Raises:
         ConfigurationError: the URL is of no use; the message never shows it, since it may carry a password.
@@ -105,6 +128,8 @@ def open_database(
     engine = _postgresql_engine(parsed, lock_seconds, statement_seconds)
     if password is not None:
         _ask_for_password(engine, password)
+    if statement_seconds:
+        _wait_for_answers(engine, statement_seconds + ANSWER_SLACK_SECONDS)  # the last: it connects
     return Database(engine)
 
 
@@ -112,6 +137,14 @@ def _ask_for_password(engine: Engine, password: Callable[[], Secret]) -> None:
     @event.listens_for(engine, "do_connect")
     def add_password(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
         parameters["password"] = password().reveal()
+
+
+def _wait_for_answers(engine: Engine, answer_seconds: float) -> None:
+    connection_class = bounded(answer_seconds)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: Any, parameters: dict[str, Any]) -> Any:
+        return connection_class.connect(*arguments, **parameters)
 
 
 def _parse(url: str) -> URL:
@@ -141,6 +174,7 @@ def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function("lower", 1, _lower, deterministic=True)  # SQLite's own knows a to z only
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -148,6 +182,10 @@ def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _postgresql_engine(url: URL, lock_seconds: float, statement_seconds: float) -> Engine:

@@ -1,14 +1,17 @@
-"""The tables, typed. Only what is used stands here; `migrations/` is what makes them, and a test compares both.
+"""The root of all tables, and the table of integrators' keys; the others stand in `*_models.py`, by theme.
 
-The key decision: times are stored in UTC and read back with their zone, on SQLite too, which has no zones of its own.
+The key decision: only what is used stands in a model, and `migrations/` is what makes the tables; tests hold both
+equal. The text types bound what is written, so the lengths here are the lengths there.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator
+from sqlalchemy import MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service.storage.column_types import UtcDateTime
 
 # Every constraint has a name, so that a downgrade can drop it on either database.
 NAMES = {
@@ -18,25 +21,6 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment; refuses one without a zone, because nobody could say which moment it is."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy calls it so)
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a time zone cannot be stored")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy calls it so)
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):

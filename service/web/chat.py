@@ -32,6 +32,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("/chat/tickets")
     def issue_ticket() -> Response:
         origin = require_same_origin(settings)
+        services.maintenance.check()
         services.tickets.count(request.remote_addr or "")
         agent_id = settings.elevenlabs_agent_id
         if agent_id is None:

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, jsonify, request
 from service.conversation.admission import MAX_AGENT_ID_CHARACTERS, Credentials
 from service.conversation.conversation import Conversation
 from service.conversation.events import build_error_event
+from service.conversation.recording import Recording
 from service.conversation.tickets import Ticket
 from service.conversation.waiting_room import WaitingRoom
 from service.elevenlabs.elevenlabs_service import LiveConversation
@@ -60,6 +61,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get(f"{CONVERSATION_PATH}/get_signed_url")
     def get_signed_url() -> Response:
         require_api_key(services)
+        services.maintenance.check()
         agent_id = _wanted_agent_id()
         single_use = request.args.get("include_conversation_id", "false").lower() == "true"
         token = services.tickets.issue(
@@ -79,6 +81,7 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _hold_conversation(services: Services, connection: WebSocketConnection, shown: Credentials) -> None:
+    services.maintenance.check()  # before a ticket is used up
     agent_id = services.admission.agent_for(shown)
     waiting_room = WaitingRoom(connection, asked=shown.wants_queue_status)
 
@@ -101,7 +104,10 @@ def _hold_conversation(services: Services, connection: WebSocketConnection, show
         # In a thread of its own: the limiter's has all the other leases to keep.
         threading.Thread(target=conversation.end, args=(1013, "The slot at ElevenLabs was lost."), daemon=True).start()
 
-    conversation = Conversation(connection, open_leg=open_leg, limits=services.limits, loop=services.loop)
+    recording = Recording(services.writer.note, agent_id=agent_id, keeps_words=services.settings.transcript_days > 0)
+    conversation = Conversation(
+        connection, open_leg=open_leg, limits=services.limits, loop=services.loop, recording=recording
+    )
     with services.conversations.place(conversation):
         ending = conversation.run()
     log.info(

@@ -28,8 +28,16 @@ def blueprint(services: Services) -> Blueprint:
             "database": _database_state(services),
             "secrets": _secrets_state(services),
         }
-        response = jsonify({"status": "ok" if set(states.values()) == {"ok"} else "unavailable", **states})
-        response.status_code = 200 if set(states.values()) == {"ok"} else 503
+        maintenance = services.maintenance.current
+        is_ready = set(states.values()) == {"ok"} and maintenance is None
+        response = jsonify(
+            {
+                "status": "ok" if is_ready else "unavailable",
+                **states,
+                "maintenance": None if maintenance is None else maintenance.reason,
+            }
+        )
+        response.status_code = 200 if is_ready else 503
         return response
 
     @routes.get("/version")

@@ -89,6 +89,7 @@ class SpeechDoor:
 
     def _open(self, environ: Environ, route: SpeechRoute, voice_id: str) -> SpeechStream:
         services = self._services
+        services.maintenance.check()
         check_api_key(services, environ.get("HTTP_XI_API_KEY", ""))
         body = _read_body(environ, services.settings.max_request_bytes)
         _check_body(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.page_stand_in import StandIn, Talk
@@ -45,6 +46,48 @@ def test_a_server_error_that_is_not_ours_is_still_explained(open_page: Callable[
     state(page, "failed")
     expect(page.get_by_test_id("failure-reason")).to_contain_text("The service has a problem")
     expect(page.get_by_test_id("failure-reference")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("locale", "title", "words"),
+    [
+        ("en-GB", "Back in a few minutes", "The service is being maintained just now"),
+        ("es-ES", "Volvemos en unos minutos", "El servicio está en mantenimiento"),
+    ],
+)
+def test_a_maintenance_is_said_in_words_and_not_tried_again(
+    open_page: Callable[..., Page],
+    stand_in: StandIn,
+    start_talk: Callable[..., Talk],
+    locale: str,
+    title: str,
+    words: str,
+) -> None:
+    page = open_page(locale=locale)
+    page.evaluate(HURRY)
+    talk = start_talk(page)
+    talk.transcribe("Where is my parcel?", 1)
+    expect(page.get_by_test_id("turn-user")).to_contain_text("Where is my parcel?")
+    closed = refusal("The service is in maintenance; try again in a few minutes.", "req_7")
+    closed["detail"]["code"] = "maintenance"
+    stand_in.ticket_answers.extend([(503, closed)] * 20)
+    talk.close(1012, "The service is going into maintenance; come back in a few minutes.")
+    state(page, "failed")
+    assert stand_in.tickets_asked == 2, "one look whether there is another server, and no more"
+    reason = page.get_by_test_id("failure-reason")
+    expect(reason).to_contain_text(words)
+    expect(page.get_by_test_id("failure-title")).to_have_text(title)
+    expect(page.get_by_test_id("failure")).to_have_class("alert planned")
+    expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_test_id("failure-detail")).to_be_hidden()
+    expect(page.get_by_test_id("failure-id")).to_have_text("req_7")
+    expect(page.get_by_test_id("turn-user")).to_contain_text("Where is my parcel?")
+    fits = reason.evaluate("element => element.scrollWidth <= element.clientWidth")
+    assert fits, "the sentence is not cut off"
+    stand_in.ticket_answers.clear()
+    page.get_by_test_id("start-speaking").click()
+    stand_in.next_talk().hello()
+    state(page, "listening")
 
 
 def test_a_server_out_of_reach_is_said_to_be_so(open_page: Callable[..., Page]) -> None:

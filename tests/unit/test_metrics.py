@@ -12,13 +12,20 @@ from prometheus_client import REGISTRY, Counter, Gauge, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from service import __version__, metrics
-from service.metrics import FailureCause, SecretsState
+from service.metrics import FailureCause, KeptKind, SecretsState
 from tests.servers import ROOT, clean_environment
 
 UNITS = ("_seconds", "_bytes", "_ratio", "_info")
-WITHOUT_UNIT = {"vocero_secrets_state", "vocero_secrets_version"}
+WITHOUT_UNIT = {
+    "vocero_secrets_state",
+    "vocero_secrets_version",
+    "vocero_records_pending",
+    "vocero_erasures_pending",
+    "vocero_provider_deletions_pending",
+}
 LABELS = {
     "cause": set(FailureCause),
+    "kind": set(KeptKind),
     "state": set(SecretsState),
     "version": {__version__},
 }
@@ -64,6 +71,7 @@ def test_labels_come_from_closed_sets_and_every_series_is_there_from_the_start()
                 assert text in LABELS[label]
                 samples.setdefault((sample.name, label), set()).add(text)
     assert samples["vocero_secrets_failures_total", "cause"] == LABELS["cause"]
+    assert samples["vocero_retention_deleted_total", "kind"] == LABELS["kind"]
     assert samples["vocero_secrets_state", "state"] == LABELS["state"]
     assert samples["vocero_build_info", "version"] == LABELS["version"]
 
@@ -84,6 +92,19 @@ def test_what_is_told_is_what_is_shown() -> None:
     metrics.secrets_rotated()
     after = value("vocero_secrets_failures_total", cause="sealed"), value("vocero_secrets_rotations_total")
     assert after == (before[0] + 1, before[1] + 1)
+
+
+def test_what_retention_and_erasure_tell_is_what_is_shown() -> None:
+    metrics.retention_ran(1234.5)
+    assert value("vocero_retention_last_run_timestamp_seconds") == 1234.5
+    metrics.erasures_wait(orders=2, deletions=7)
+    assert (value("vocero_erasures_pending"), value("vocero_provider_deletions_pending")) == (2, 7)
+    before = value("vocero_retention_deleted_total", kind="audit_entry")
+    metrics.retention_deleted(KeptKind.AUDIT_ENTRY, 200)
+    assert value("vocero_retention_deleted_total", kind="audit_entry") == before + 200
+    before = value("vocero_provider_deletion_failures_total")
+    metrics.provider_deletion_failed()
+    assert value("vocero_provider_deletion_failures_total") == before + 1
 
 
 def test_a_token_that_does_not_end_is_never_near_its_end() -> None:

@@ -11,7 +11,7 @@ import pytest
 import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.integration.sandbox_agents.caller import LIMIT, OPEN, Caller, id_of
+from tests.integration.sandbox_agents.caller import KEY, LIMIT, OPEN, Caller, id_of
 from tests.integration.sandbox_agents.conftest import Call
 
 Get = Callable[..., requests.Response]
@@ -247,3 +247,35 @@ def test_ids_of_new_sound_lie_above_every_interruption(call: Call) -> None:
         caller.wait_for("audio")
         sounds = [event for event in caller.events if event["type"] == "audio"]
     assert id_of(sounds[-1]) > interrupted
+
+
+def test_a_conversation_that_was_deleted_is_not_found_any_more(call: Call, get: Get, shop: str) -> None:
+    with call("agent_text") as caller:
+        conversation_id = _open(caller)
+    path = f"/v1/convai/conversations/{conversation_id}"
+    refused = requests.delete(f"{shop}{path}", timeout=LIMIT)
+    assert refused.status_code == 401
+    deleted = requests.delete(f"{shop}{path}", headers={"xi-api-key": KEY}, timeout=LIMIT)
+    assert (deleted.status_code, deleted.json()) == (200, {})
+    assert get(path).status_code == 404
+    again = requests.delete(f"{shop}{path}", headers={"xi-api-key": KEY}, timeout=LIMIT)
+    assert (again.status_code, again.json()["detail"]["code"]) == (404, "conversation_not_found")
+    assert all(
+        row["conversation_id"] != conversation_id for row in get("/v1/convai/conversations").json()["conversations"]
+    )
+
+
+def test_what_a_conversation_cost_is_known_when_it_is_over(call: Call, get: Get) -> None:
+    with call("agent_text") as caller:
+        conversation_id = _open(caller)
+        caller.wait_for("agent_response")
+        going_on = get(f"/v1/convai/conversations/{conversation_id}").json()
+        caller.write("Goodbye!")
+        caller.wait_for_close()
+    assert (going_on["status"], going_on["metadata"]["cost"]) == ("in-progress", None)
+    over = _details(get, conversation_id)
+    spoken = [entry["message"] for entry in over["transcript"] if entry["role"] == "agent"]
+    charging = over["metadata"]["charging"]
+    assert charging["tts_usage"]["total_characters"] == sum(len(text) for text in spoken)
+    assert over["metadata"]["cost"] == charging["call_charge"]
+    assert isinstance(over["metadata"]["cost"], int)

@@ -163,7 +163,9 @@ def test_over_tls_the_right_authority_is_believed_and_a_wrong_one_is_not(
 def test_a_namespace_has_secrets_of_its_own(openbao: RunningOpenBao, start_manager: StartManager, path: str) -> None:
     openbao.make_namespace("another-team")
     openbao.put(path, elevenlabs_api_key="sk_of_all")
-    openbao.client(namespace="another-team").secrets.kv.v2.create_or_update_secret(path, {"elevenlabs_api_key": "sk_of_team"})
+    openbao.client(namespace="another-team").secrets.kv.v2.create_or_update_secret(
+        path, {"elevenlabs_api_key": "sk_of_team"}
+    )
     manager = start_manager(vault_settings(openbao, path, VAULT_TOKEN="root", VAULT_NAMESPACE="another-team"))
     assert manager.wait_until_read(LIMIT)
     assert manager.current(KEY).reveal() == "sk_of_team"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from service.conversation.conversation import Conversation, Limits
+from service.conversation.recording import Recording
 from service.websocket import WebSocketConnection
 from service.websocket.frames import TEXT, build_frame
 
@@ -33,16 +34,19 @@ def test_a_thread_that_is_killed_lets_the_agents_connection_go() -> None:
     with page, elevenlabs:
         leg = SimpleNamespace(socket=WebSocketConnection(agent, is_client=True))
         ended: list[int] = []
+        kept: list[object] = []
         leg.socket.on_end = lambda: ended.append(1)
         conversation = Conversation(
             WebSocketConnection(client, is_client=False),
             open_leg=lambda _: leg,
             limits=Limits(first_frame_seconds=5, idle_seconds=5, messages_per_second=0),
             loop=DyingLoop(),  # type: ignore[arg-type]
+            recording=Recording(kept.append, agent_id="agent_one"),
         )
         first = json.dumps({"type": "conversation_initiation_client_data"}).encode()
         page.sendall(build_frame(TEXT, first, mask=True))
         with pytest.raises(Killed):
             conversation.run()
         assert ended == [1]
+        assert kept == [], "it never was open"
         client.close()

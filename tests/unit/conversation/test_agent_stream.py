@@ -182,3 +182,10 @@ def test_audio_takes_the_short_cut_only_like_the_message_before_it_and_not_after
     assert (passes(audio(1)), passes(audio(2)), passes(response(1))) == (True, False, False)
     stream.handle(Message(TEXT, json.dumps(interruption(1)).encode()))
     assert not passes(audio(1))
+
+
+def test_audio_whose_id_was_moved_on_takes_no_short_cut_to_the_id_of_before():
+    """Found by the test above: a reply has the interrupted turn's id again, and its audio one that was seen before."""
+    events = [METADATA, interruption(0), audio(1), response(0), audio(1)]
+    assert bytes_through(*events) == bytes_through(*events, peeking=False)
+    assert [event["audio_event"]["event_id"] for event in through(*events) if event["type"] == "audio"] == [1, 2]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InternalError
 
 from migrations import runner
-from service.errors import ConfigurationError, ServiceUnavailableError
+from scripts.launcher.waiting import wait_until
+from scripts.run import _has_newest_schema
+from service.errors import ConfigurationError, SchemaError, ServiceUnavailableError
 from service.storage import ApiKeys, Database, check_schema, open_database
 from service.storage.models import ApiKeyRow
+from service.storage.schema import KNOWN_REVISIONS, SCHEMA_REVISION
+from tests.unit.storage.conftest import create_on
+from tests.unit.storage.everything import do_everything
 
 
 @pytest.fixture
@@ -97,6 +103,76 @@ def test_postgresql_gives_up_on_locks_and_long_statements(postgresql: str) -> No
     assert read == ["1s", "5s", "10s"]
 
 
+def test_what_is_read_in_one_block_is_of_one_moment(database: Database) -> None:
+    ApiKeys(database).create("first")
+    with database.reading() as session:
+        count = text("SELECT count(*) FROM api_keys")
+        before = session.execute(count).scalar_one()
+        ApiKeys(database).create("second")
+        assert session.execute(count).scalar_one() == before == 1
+    assert len(ApiKeys(database).list_all()) == 2
+
+
+def test_what_is_written_while_reading_is_not_kept(database: Database) -> None:
+    with contextlib.suppress(InternalError), database.reading() as session:
+        session.execute(text("DELETE FROM alembic_version"))
+    check_schema(database)
+
+
+def test_a_block_within_a_block_is_a_part_of_it(database: Database) -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), database.writing() as outer:
+        with database.writing(outer) as inner:
+            assert inner is outer
+            inner.add(_row("one"))
+        outer.flush()
+        raise RuntimeError("on purpose")
+    assert ApiKeys(database).list_all() == []
+
+
+def test_a_connection_that_the_server_ends_is_an_error_that_passes(postgresql: str) -> None:
+    database = open_database(postgresql, statement_seconds=0.2)  # and twice that for a transaction that does nothing
+    for end_it in ("SELECT pg_terminate_backend(pg_backend_pid())", "SELECT pg_sleep(5)"):
+        with pytest.raises(ServiceUnavailableError), database.writing() as session:
+            session.execute(text(end_it))
+    with pytest.raises(ServiceUnavailableError), database.writing() as session:
+        number = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        wait_until(lambda: not _runs(postgresql, number), 10.0, "the end of the idle transaction")
+        session.execute(text("SELECT 1"))
+    with database.reading() as session:
+        assert session.execute(text("SELECT 1")).scalar_one() == 1
+    database.close()
+
+
+def _runs(url: str, number: int) -> bool:
+    database = open_database(url)
+    with database.reading() as session:
+        found = session.execute(text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid"), {"pid": number}).all()
+    database.close()
+    return bool(found)
+
+
+def test_a_server_that_takes_no_writes_any_more_is_an_error_that_passes(postgresql: str) -> None:
+    url = create_on(postgresql)
+    runner.upgrade(url)
+    database = open_database(url)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(
+            text(f'ALTER DATABASE "{database.engine.url.database}" SET default_transaction_read_only = on')
+        )
+    database.close()
+    with pytest.raises(ServiceUnavailableError):
+        ApiKeys(database).create("shop")
+    assert ApiKeys(database).list_all() == []
+    database.close()
+
+
+def test_sqlite_knows_upper_and_lower_case_beyond_a_to_z(sqlite: Database) -> None:
+    with sqlite.reading() as session:
+        found = session.execute(text("SELECT lower('ÁRBOL'), lower(NULL), lower(7)")).one()
+    sqlite.close()
+    assert tuple(found) == ("árbol", None, 7)
+
+
 @pytest.mark.parametrize(
     "url", ["", "nonsense", "mysql://user:hunter2@host/db", "sqlite://", "sqlite:///:memory:", "oracle://x"]
 )
@@ -117,6 +193,37 @@ def test_the_schema_of_this_code_is_accepted(database: Database) -> None:
     check_schema(database)
 
 
+def test_the_schema_before_it_is_accepted_and_known(database_at_0005: Database) -> None:
+    check_schema(database_at_0005)
+    assert database_at_0005.revision == "0005"
+    assert not _has_newest_schema(database_at_0005), "`make run` goes on to the newest all the same"
+
+
+def test_everything_works_on_each_schema_that_the_code_knows(empty_url: str) -> None:
+    for revision in reversed(KNOWN_REVISIONS):
+        runner.upgrade(empty_url, revision)
+        database = open_database(empty_url)
+        check_schema(database)
+        do_everything(database, keeps_costs=revision == SCHEMA_REVISION)
+        database.close()
+        runner.downgrade(empty_url, "base")
+
+
+def test_which_schema_there_is_is_asked_again_with_each_check(empty_url: str, database_at_0005: Database) -> None:
+    runner.upgrade(empty_url)
+    check_schema(database_at_0005)
+    assert database_at_0005.revision == SCHEMA_REVISION
+    assert _has_newest_schema(database_at_0005)
+
+
+def test_a_schema_before_those_is_refused(empty_url: str) -> None:
+    runner.upgrade(empty_url, "0004")
+    database = open_database(empty_url)
+    with pytest.raises(SchemaError, match="has schema 0004, this version needs 0006; run: python -m migr"):
+        check_schema(database)
+    database.close()
+
+
 def test_an_empty_database_is_refused_with_the_command_to_run(empty_url: str) -> None:
     database = open_database(empty_url)
     with pytest.raises(ConfigurationError, match="no schema yet; run: python -m migrations upgrade"):
@@ -127,7 +234,7 @@ def test_an_empty_database_is_refused_with_the_command_to_run(empty_url: str) ->
 def test_another_schema_is_refused_with_both_names(database: Database) -> None:
     with database.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match="has schema 9999, this version needs 0001"):
+    with pytest.raises(ConfigurationError, match="has schema 9999, this version needs 0006"):
         check_schema(database)
 
 

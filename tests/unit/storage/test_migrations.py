@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from alembic.util import CommandError
+from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from migrations import __main__ as command_line
-from migrations import runner
-from service.storage import ApiKeys, Database, open_database
+from migrations import deployed, runner
+from scripts.launcher.waiting import wait_until
+from service import __version__
+from service.storage import ApiKeys, Database, Deployments, open_database
 from service.storage.models import Base
-from service.storage.schema import SCHEMA_REVISION
+from service.storage.schema import KNOWN_REVISIONS, SCHEMA_REVISION
 from tests.servers import ROOT, clean_environment
+from tests.unit.storage.conftest import create_on
+from tests.unit.storage.test_stairway import shape
 
 FAMILY = """
 import sqlalchemy as sa
@@ -98,10 +107,28 @@ def test_the_models_and_the_migrations_make_the_same_tables(database: Database) 
         assert compare_metadata(context, Base.metadata) == []
 
 
+def test_alembic_finds_nothing_to_generate(database: Database) -> None:
+    command.check(runner.configuration(database))
+
+
+def test_what_alembic_does_not_compare_is_the_same_too(empty_url: str, database: Database) -> None:
+    """Check constraints, names and the conditions of indexes: against the tables that the models alone would make."""
+    path = make_url(empty_url)
+    other = open_database(
+        f"sqlite:///{path.database}.models" if database.is_sqlite else create_on(empty_url, template="template1")
+    )
+    Base.metadata.create_all(other.engine)
+    made, meant = shape(database)["tables"], shape(other)["tables"]
+    other.close()
+    made.pop("alembic_version")
+    assert made == meant
+
+
 def test_the_schema_that_the_service_expects_is_the_newest_step(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/vocero.db")
     steps = ScriptDirectory.from_config(runner.configuration(database))
     assert steps.get_heads() == [SCHEMA_REVISION]
+    assert (SCHEMA_REVISION, steps.get_revision(SCHEMA_REVISION).down_revision) == KNOWN_REVISIONS
 
 
 def test_up_down_and_up_again_with_data(empty_url: str) -> None:
@@ -160,7 +187,7 @@ def test_a_step_that_leaves_rows_pointing_nowhere_is_taken_back(tmp_path: Path, 
         "def upgrade():", 'def upgrade():\n    op.execute("INSERT INTO children VALUES (7, 12345)")'
     )
     (family / "f2.py").write_text(careless)
-    with pytest.raises(RuntimeError, match="1 rows would point nowhere"):
+    with pytest.raises(CommandError, match="1 rows would point nowhere"):
         runner.upgrade(url, steps=family)
     assert runner.current_revision(url) == "f1"
     assert count(url, "children") == 0
@@ -220,6 +247,43 @@ def test_on_postgresql_a_step_behind_an_open_transaction_steps_aside_and_is_trie
     assert columns(with_family, "parents") == {"id"}
 
 
+def test_on_postgresql_a_step_behind_an_open_transaction_holds_up_no_reader_for_longer_than_it_may_wait(
+    with_family: str, family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL queues every new reader behind a waiting ALTER TABLE; without a limit they would wait for ever."""
+    database = open_database(with_family, lock_seconds=60, statement_seconds=60)
+    if database.is_sqlite:
+        database.close()
+        pytest.skip("SQLite's readers wait for nobody")
+    monkeypatch.setattr("migrations.runner.LOCK_SECONDS", 0.5)
+    monkeypatch.setattr("migrations.runner.LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr("migrations.runner.LONGEST_PAUSE_SECONDS", 0.1)
+    with database.engine.connect() as holder:
+        holder.execute(text("SELECT * FROM parents")).all()
+        step = threading.Thread(target=expect_to_give_up, args=(with_family, family))
+        step.start()
+        wait_until(lambda: waits_for_parents(database), 20.0, "the step to stand in the queue")
+        began = time.monotonic()
+        count(with_family, "parents")
+        waited = time.monotonic() - began
+        step.join(60)
+        assert not step.is_alive()
+        assert columns(with_family, "parents") == {"id", "nickname"}, "and the transaction is still open"
+    database.close()
+    assert waited < 0.5 + 2.0  # for a machine that is busy with other tests
+
+
+def expect_to_give_up(url: str, family: Path) -> None:
+    with pytest.raises(OperationalError, match="lock timeout"):
+        runner.downgrade(url, "f1", steps=family)
+
+
+def waits_for_parents(database: Database) -> bool:
+    with database.reading() as session:
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'parents'::regclass"
+        return bool(session.execute(text(waiting)).all())
+
+
 def test_an_upgrade_that_never_gets_its_lock_gives_up_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +313,52 @@ def test_the_command_line_goes_up_and_down_and_says_where_it_is(
     assert command_line.main(["upgrade"]) == 0
     assert command_line.main(["current"]) == 0
     assert command_line.main(["downgrade", "base"]) == 0
-    assert capsys.readouterr().out.split("\n")[:3] == ["schema: 0001", "schema: 0001", "schema: none"]
+    assert capsys.readouterr().out.split("\n")[:3] == ["schema: 0006", "schema: 0006", "schema: none"]
+
+
+def test_the_command_line_writes_down_which_release_brought_which_schema(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOCERO_DATABASE_URL", empty_url)
+    for revision in ("0001", "0005", "0006", "0006"):
+        assert command_line.main(["upgrade", revision]) == 0
+    database = open_database(empty_url)
+    made = Deployments(database).list_all()
+    assert [(deployment.release, deployment.revision) for deployment in made] == [
+        (__version__, "0005"),
+        (__version__, "0006"),
+    ]
+    assert {deployment.node for deployment in made} == {socket.gethostname()}
+    assert Deployments(database).revision_of(__version__) == "0006"
+    database.close()
+
+
+def test_a_deployment_that_cannot_be_written_down_does_not_undo_the_upgrade(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VOCERO_DATABASE_URL", empty_url)
+    monkeypatch.setattr("migrations.deployed.BUSY_SECONDS", 0.05)
+    runner.upgrade(empty_url)
+    database = open_database(empty_url)
+    if not database.is_sqlite:
+        database.close()
+        pytest.skip("PostgreSQL's writers do not wait for each other")
+    with database.writing():
+        assert not deployed.record(empty_url, "0006")
+    database.close()
+
+
+def test_the_command_line_shows_the_sql_and_changes_nothing(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VOCERO_DATABASE_URL", empty_url)
+    assert command_line.main(["upgrade", "--sql"]) == 0
+    assert "CREATE TABLE conversation_costs" in capsys.readouterr().out
+    assert runner.current_revision(empty_url) is None
+    runner.upgrade(empty_url)
+    assert command_line.main(["downgrade", "-1", "--sql"]) == 0
+    assert "DROP TABLE conversation_costs" in capsys.readouterr().out
+    assert runner.current_revision(empty_url) == SCHEMA_REVISION
 
 
 def test_the_command_line_answers_an_unknown_revision_with_one_line(

@@ -7,8 +7,8 @@
  */
 
 /**
- * @typedef {"unreachable" | "offline" | "busy" | "refused" | "unavailable" | "misconfigured" | "quota" | "silent"
- *   | "lost" | "unknown"} Reason
+ * @typedef {"unreachable" | "offline" | "busy" | "refused" | "unavailable" | "maintenance" | "misconfigured" | "quota"
+ *   | "silent" | "lost" | "unknown"} Reason
  * @typedef {{reason: Reason, message: string, id: string, transient: boolean}} Failure
  *   `transient`: trying again may help without anybody mending anything
  */
@@ -35,10 +35,11 @@ export function unreachable() {
 export function fromAnswer(status, body) {
   const detail = body && typeof body.detail === "object" && body.detail !== null ? body.detail : {};
   const message = typeof body?.detail === "string" ? body.detail : textOf(detail.message);
-  return {
-    reason: reasonOfStatus(status), message, id: textOf(detail.request_id),
-    transient: status >= 500 || status === 429 || status === 408,
-  };
+  const id = textOf(detail.request_id);
+  // Operators have closed the service for some minutes: trying again at once is of no use, and our words say it all.
+  if (detail.code === "maintenance") return { reason: "maintenance", message: "", id, transient: false };
+  const transient = status >= 500 || status === 429 || status === 408;
+  return { reason: reasonOfStatus(status), message, id, transient };
 }
 
 /**
@@ -66,6 +67,7 @@ function reasonOfStatus(status) {
 /** @param {number} code @param {string} message @returns {Reason} */
 function reasonOfClose(code, message) {
   if (/quota/i.test(message)) return "quota";
+  if (code === 1013 && /maintenance/i.test(message)) return "maintenance";
   if (code === 3008 || code === 1013) return "busy";
   if (/misconfigured|does not exist/i.test(message)) return "misconfigured";
   if (/authori[sz]e|signature/i.test(message)) return "refused";

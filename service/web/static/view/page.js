@@ -39,7 +39,10 @@ export class Page {
 
   /** @param {import("../conversation/failure.js").Failure} failure */
   showFailure(failure) {
+    const isPlanned = failure.reason === "maintenance";
     element("failure").hidden = false;
+    element("failure").classList.toggle("planned", isPlanned);
+    element("failure-title").textContent = this.text(isPlanned ? "state_maintenance" : "state_failed");
     element("failure-reason").textContent = this.text(`reason_${failure.reason}`);
     element("failure-detail").textContent = failure.message;
     element("failure-reference").hidden = failure.id === "";
