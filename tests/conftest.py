@@ -204,8 +204,6 @@ def service_settings(sandbox: servers.RunningSandbox, valkey: str, database_url:
         "VOCERO_DATABASE_URL": database_url,
         # All tests come from one address; what the limit does is tested with a service of the test's own.
         "VOCERO_TICKETS_PER_MINUTE": "100000",
-        # What a job asks of the sandbox would use up the faults that tests arm for their own requests.
-        "VOCERO_COST_FETCH": "false",
     }
 
 
