@@ -220,7 +220,8 @@ class RunningOpenBao:
 
         What comes while it is sealed is not in it.
         """
-        lines = (self.folder / "audit.log").read_text().splitlines()
+        text = (self.folder / "audit.log").read_text()
+        lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may still be written
         return [json.loads(line) for line in lines]
 
     def count_requests(self, path: str, operation: str | None = None, *, failed: bool | None = None) -> int:

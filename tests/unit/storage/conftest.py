@@ -26,7 +26,8 @@ def create_on(server_url: str, *, template: str = "template1") -> str:
         host=server.host, port=server.port, user=server.username, dbname="postgres", autocommit=True
     ) as connection:
         names = (sql.Identifier(name), sql.Identifier(template))
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        # By files and not through the log, which takes a third longer; there are some hundred of them.
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(*names))
     return server.set(database=name).render_as_string(hide_password=False)
 
 
