@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from scripts.launcher.plan import LauncherSettings
+from scripts.reversal.options import RollbackSettings
 from service.config import Settings
 
 TARGET = Path(__file__).resolve().parent.parent / ".env.example"
@@ -23,6 +24,7 @@ HEAD = """\
 # a Valkey and a database of its own where VOCERO_REDIS_URL and VOCERO_DATABASE_URL are not set.
 """
 LAUNCHER_HEAD = "\n\n# ----- Read by `make run` only\n"
+ROLLBACK_HEAD = "\n\n# ----- Read by `python -m scripts.rollback` only\n"
 SIGNS = ((Ge, "ge", "at least"), (Gt, "gt", "more than"), (Le, "le", "at most"), (Lt, "lt", "less than"))
 
 
@@ -30,7 +32,8 @@ def text() -> str:
     """The whole file."""
     blocks = [_block(field) for field in Settings.model_fields.values()]
     launcher = [_block(field) for field in LauncherSettings.model_fields.values()]
-    return HEAD + "".join(blocks) + LAUNCHER_HEAD + "".join(launcher)
+    rollback = [_block(field) for field in RollbackSettings.model_fields.values()]
+    return HEAD + "".join(blocks) + LAUNCHER_HEAD + "".join(launcher) + ROLLBACK_HEAD + "".join(rollback)
 
 
 def variables(settings: type[BaseSettings]) -> list[str]:

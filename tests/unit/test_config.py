@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings
 
 from scripts import env_example
 from scripts.launcher.plan import LauncherSettings
+from scripts.reversal.options import RollbackSettings
 from service.config import Settings, load_settings
 from service.errors import ConfigurationError
 from tests.servers import OURS
@@ -29,7 +30,9 @@ def test_the_example_file_lists_each_variable_once_and_nothing_else() -> None:
     lines = env_example.TARGET.read_text().splitlines()
     listed = [line.removeprefix("# ").partition("=")[0] for line in lines if line.removeprefix("# ").startswith(OURS)]
     listed = [name for name in listed if name.isupper() and " " not in name]
-    assert listed == env_example.variables(Settings) + env_example.variables(LauncherSettings)
+    assert listed == [
+        name for kind in (Settings, LauncherSettings, RollbackSettings) for name in env_example.variables(kind)
+    ]
 
 
 def test_the_example_file_as_it_stands_changes_nothing() -> None:
@@ -46,7 +49,7 @@ def test_the_defaults_in_the_example_file_are_accepted_and_are_the_defaults(monk
     assert load_settings() == before
 
 
-@pytest.mark.parametrize("settings", [Settings, LauncherSettings])
+@pytest.mark.parametrize("settings", [Settings, LauncherSettings, RollbackSettings])
 def test_every_setting_says_what_it_means_and_names_its_unit(settings: type[BaseSettings]) -> None:
     for name, field in settings.model_fields.items():
         assert field.alias, name
