@@ -6,6 +6,7 @@ What it does stands in `scripts/reversal/`, how to use it in docs/rollback.md. I
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None, *, steps: Path | None = None, w
 
     `steps` is another folder of migrations than ours, and `watch` hears of every entry of the journal: for tests.
     """
+    mask = os.umask(0o077)  # whatever is written here holds what people said
     with Stops() as stops:
         try:
             options = read_options(sys.argv[1:] if arguments is None else arguments)
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None, *, steps: Path | None = None, w
             return _fail(one_line(exc), exc.code)
         except EXPECTED as exc:
             return _fail(one_line(exc), ExitCode.FAILED_UNCHANGED)
+        finally:
+            os.umask(mask)
 
 
 def _fail(line: str, code: ExitCode) -> int:

@@ -14,14 +14,14 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from scripts.launcher.waiting import wait_until
-from tests.servers import free_port
+from tests.servers import children_of, free_port
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -94,10 +94,18 @@ class PostgresqlServer:
         wait_until(lambda: process.poll() is not None or _answers(self._port), START_SECONDS, "PostgreSQL")
         assert process.poll() is None, log.read_text()
 
+    def signal(self, number: int) -> None:
+        """Send a signal to it and all its sessions."""
+        if self._process is not None:
+            for pid in (self._process.pid, *children_of(self._process.pid)):  # each is a session of its own
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
     def stop(self) -> None:
         """End it, if it runs; every session is ended, nothing that was committed is lost."""
         if self._process is None:
             return
+        self.signal(signal.SIGCONT)  # in case it was stopped
         self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown"
         try:
             self._process.wait(STOP_SECONDS)

@@ -61,7 +61,7 @@ def apply(world: World, stops: Stops, watch: tuple[Observer, ...]) -> ExitCode:
             drain_seconds=world.options.drain_seconds,
             wait_seconds=world.options.wait_seconds,
             uses_redis=world.options.uses_redis,
-            service_url=world.options.service_url,
+            service_url=world.options.service_url or None,
         )
         run.journal.add("started", **terms.as_json())
         return conduct(world, run, stops, watch)
@@ -75,8 +75,7 @@ def resume(world: World, stops: Stops, watch: tuple[Observer, ...]) -> ExitCode:
         if run is None or state is None or state.outcome not in {None, *BEGINS_ANEW}:
             raise NothingToDoError("There is no rollback to go on with.")
         check_place(world, state)
-        changed = {} if world.options.uses_redis else {"uses_redis": False}
-        run.journal.add("resumed", by=this_operator(), terms=changed)
+        run.journal.add("resumed", by=this_operator(), terms=world.options.changed_for_resume)
         return conduct(world, run, stops, watch)
 
 
@@ -138,10 +137,12 @@ def conduct(world: World, run: Run, stops: Stops, watch: tuple[Observer, ...]) -
         steps=world.steps,
     )
     code = Conductor(work, stops).go_on()
-    if world.options.as_json:
-        show_json({**make_report(run), "exit_code": code.value})
-    else:
-        show(["", *summary(run, with_steps=not sys.stderr.isatty()), *_advice(code, run.state(), world.options.where)])
+    with stops.deaf():  # a signal that comes now changes nothing any more
+        if world.options.as_json:
+            show_json({**make_report(run), "exit_code": code.value})
+        else:
+            advice = _advice(code, run.state(), world.options.where)
+            show(["", *summary(run, with_steps=not sys.stderr.isatty()), *advice])
     return code
 
 
@@ -239,6 +240,13 @@ def _maintenance(world: World) -> dict[str, Any] | None:
     }
 
 
+def _span(seconds: float) -> str:
+    minutes = max(0.0, seconds) / 60
+    if minutes < 120:
+        return f"{minutes:.0f} minutes"
+    return f"{minutes / 60:.0f} hours" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
+
+
 def _maintenance_lines(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
@@ -246,10 +254,9 @@ def _maintenance_lines(found: Mapping[str, Any] | None) -> list[str]:
         return ["", f"Whether the service is closed is not known: {found['error']}"]
     if found["reason"] is None:
         return ["", f"The service is open: {found['workers']} workers, {found['conversations']} conversations."]
-    minutes = max(0.0, time.time() - found["since"]) / 60
     return [
         "",
-        f"The service is CLOSED, for {minutes:.0f} minutes now.",
+        f"The service is CLOSED, for {_span(time.time() - found['since'])} now.",
         f"  why        {found['reason']}",
         f"  by         {found['by']}",
         f"  workers    {found['seen']} of {found['workers']} have seen it, {found['conversations']} conversations",

@@ -156,7 +156,7 @@ class Conductor:
                 )
             if left:
                 work.note(left)
-            work.own_backup.unlink(missing_ok=True)
+            self._forget_backup()
         is_refusal = isinstance(failure, RefusedError) and was_untouched
         self._say("failed", reason=one_line(failure))
         if is_refusal:
@@ -196,10 +196,9 @@ class Conductor:
         return self._committed() is Committed.NO
 
     def _reopen_unchanged(self) -> ExitCode:
-        work = self._work
         for name in ("lock", "health", "reopening", "report"):
             self._do(name, BACK[name])
-        work.own_backup.unlink(missing_ok=True)
+        self._forget_backup()
         return self._end(Outcome.GIVEN_BACK, ExitCode.DONE)
 
     def _after_failure_back(self, failure: Exception) -> ExitCode:
@@ -229,6 +228,11 @@ class Conductor:
         with self._stops.shielded():
             work.found[name] = found
             work.run.journal.add("done", name, seconds=round(time.monotonic() - began, 3), **found)
+
+    def _forget_backup(self) -> None:
+        """A backup of what was not changed is of no use, and holds what people said."""
+        with suppress(OSError):
+            self._work.own_backup.unlink(missing_ok=True)
 
     def _leave_to_the_other(self, failure: LockHeldError) -> ExitCode:
         self._say("failed", reason=one_line(failure))

@@ -84,7 +84,7 @@ def writers(work: Work) -> Found:
     work.keeper.hold_writers(work.terms.wait_seconds, work.tell)
     state = work.run.state()
     if state.goes_back or "downgrade" in state.done:
-        return {}
+        return {name: value for name, value in work.found.get("writers", {}).items() if name == "losses"}
     return {"losses": _check_losses(work, way_of(work))}
 
 

@@ -58,7 +58,9 @@ def _ask(url: str) -> dict[str, Any]:
         with refused:
             said = _read(refused)
     except OSError as exc:
-        raise StepError(f"{address} does not answer: {getattr(exc, 'reason', exc)}.") from None
+        raise StepError(
+            f"{address} does not answer: {getattr(exc, 'reason', exc)}. If it need not: resume --service-url ''"
+        ) from None
     states: dict[str, Any] = {name: value for name, value in said.items() if name not in {"status", "maintenance"}}
     sick = {name: value for name, value in states.items() if value != "ok"}
     if sick or not states:
@@ -84,9 +86,8 @@ def reopening(work: Work) -> None:
 
 def audit(work: Work) -> Found:
     """Write down in the audit what was done, once, if the schema has an audit."""
-    rows = work.keeper.count_rows()
-    if AuditEntryRow.__tablename__ not in rows:
-        work.note("This schema has no audit: the report is the only record.")
+    if not _has_audit(work):
+        work.note("This schema has no audit that this code knows: the report is the only record.")
         return {}
     database = open_database(work.keeper.url, busy_seconds=BUSY_SECONDS)
     try:
@@ -103,9 +104,18 @@ def audit(work: Work) -> Found:
         database.close()
 
 
+def _has_audit(work: Work) -> bool:
+    """Whether the schema that is there now has every column of the audit."""
+    name = AuditEntryRow.__tablename__
+    wanted = {f"column {name}.{column.name} " for column in AuditEntryRow.__table__.columns}
+    lines = work.keeper.read_schema(work.keeper.url)
+    return all(any(line.startswith(column) for line in lines) for column in wanted)
+
+
 def _append(log: AuditLog, work: Work, *, went_back: bool) -> Any:
     terms = work.terms
-    after: dict[str, Any] = {"revision": terms.target, "lost": dict(terms.losses)}
+    lost = work.found.get("writers", {}).get("losses", terms.losses)
+    after: dict[str, Any] = {"revision": terms.target, "lost": dict(lost)}
     if went_back:
         after = {"revision": work.keeper.look().revision, "went back": True}
     return log.append(

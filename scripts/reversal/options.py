@@ -77,8 +77,14 @@ class Options:
             "uses_redis": self.uses_redis,
             "drain_seconds": self.drain_seconds,
             "wait_seconds": self.wait_seconds,
-            "service_url": self.service_url,
+            "service_url": self.service_url or None,
         }
+
+    @property
+    def changed_for_resume(self) -> dict[str, Any]:
+        """What `resume` may change: leave Redis alone, ask another service or (an empty address) none."""
+        changed: dict[str, Any] = {} if self.uses_redis else {"uses_redis": False}
+        return changed if self.service_url is None else {**changed, "service_url": self.service_url or None}
 
     @property
     def where(self) -> str:
@@ -157,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--backup", type=Path, metavar="FILE", help="another backup: pg_dump -Fc, or SQLite's")
         if name in {"plan", "apply", "restore"}:
             _add_terms(command)
+        if name in {"plan", "apply", "restore", "resume"}:
+            _add_service_url(command)
     return parser
 
 
@@ -185,7 +193,10 @@ def _add_terms(command: argparse.ArgumentParser) -> None:
         "--wait-seconds", type=_seconds, default=WAIT_SECONDS, metavar="N",
         help="wait so long for whoever writes to the database (%(default)g)",
     )  # fmt: skip
-    command.add_argument("--service-url", metavar="URL", help="ask its /readyz before it is opened again")
+
+
+def _add_service_url(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--service-url", metavar="URL", help="ask its /readyz before it is opened again ('': do not)")
 
 
 def _seconds(text: str) -> float:

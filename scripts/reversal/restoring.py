@@ -66,7 +66,7 @@ def _prepare_file(world: World) -> Run:
         drain_seconds=world.options.drain_seconds,
         wait_seconds=world.options.wait_seconds,
         uses_redis=world.options.uses_redis,
-        service_url=world.options.service_url,
+        service_url=world.options.service_url or None,
         backup=str(path.absolute()),
     )
     run.journal.add("started", **terms.as_json())

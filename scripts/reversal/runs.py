@@ -111,6 +111,10 @@ def _state(entries: Sequence[Entry]) -> State:
     return state
 
 
+def _has_begun(journal: Path) -> bool:
+    return journal.exists() and b"\n" in journal.read_bytes()
+
+
 class Runs:
     """The rollbacks in `folder`."""
 
@@ -118,11 +122,10 @@ class Runs:
         self.folder = folder
 
     def all(self) -> list[Run]:
-        """Oldest first."""
+        """Oldest first. One that was killed, or found the disk full, before its first entry was written is none."""
         if not self.folder.is_dir():
             return []
-        found = sorted(path for path in self.folder.iterdir() if (path / FILE).exists())
-        return [Run(path, Journal(path)) for path in found]
+        return [Run(path, Journal(path)) for path in sorted(self.folder.iterdir()) if _has_begun(path / FILE)]
 
     def last(self) -> Run | None:
         """The newest one."""

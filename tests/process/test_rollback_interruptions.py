@@ -137,6 +137,22 @@ def test_a_restore_comes_to_the_same_end(
     assert here.end_state() == undisturbed(kind, APPLY, RESTORE)
 
 
+@pytest.mark.parametrize("beside", ["the same folder", "another machine"])
+@pytest.mark.parametrize(("here", "kind"), [(kind, kind) for kind in KINDS], indirect=["here"])
+def test_of_two_at_once_the_second_ends_with_5_and_disturbs_nothing(
+    here: Scene, kind: str, beside: str, undisturbed: Callable[..., EndState], tmp_path: Path
+) -> None:
+    first = here.start(*APPLY, pause=("begun", "rehearsal"))
+    assert first.wait_until_paused(), first.errors
+    elsewhere = ("--journal-dir", str(tmp_path / "another")) if beside == "another machine" else ()
+    code, second = here.run(*APPLY, *elsewhere)
+    assert code == ExitCode.LOCKED, second.errors
+    assert "Another rollback" in second.errors
+    first.go_on()
+    assert first.wait() == ExitCode.DONE
+    assert here.end_state() == undisturbed(kind, APPLY)
+
+
 class TestInTheMiddle:
     """A signal that comes while something is being waited for, and not just when a step begins."""
 
@@ -177,6 +193,18 @@ class TestInTheMiddle:
         code, process = here.run("restore", "--yes")
         assert code == ExitCode.DONE, process.errors
         assert here.end_state().contents.revision == "0006"
+
+    def test_a_server_that_hangs_does_not_make_it_hang(self, here: Scene, undisturbed: Callable[..., EndState]) -> None:
+        """Stopped, it still acknowledges what it is sent: no time-out of TCP's ever strikes."""
+        process = here.start(*APPLY, pause=("begun", "verification"))
+        assert process.wait_until_paused(), process.errors
+        here.database.hang()
+        process.go_on()
+        process.signal(signal.SIGTERM)
+        assert process.wait() == ExitCode.HALF_WAY, process.errors
+        here.database.wake_up()
+        assert here.run("resume")[0] == ExitCode.DONE
+        assert here.end_state() == undisturbed("postgresql", APPLY)
 
     def test_pg_dump_ends_with_it_even_by_kill_9(self, here: Scene) -> None:
         process = here.start(*APPLY, pause=("begun", "backup"))

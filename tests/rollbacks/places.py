@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,12 @@ class PostgresqlPlace:
     def bring_back(self) -> None:
         self._server.stop()
         self._server.start()
+
+    def hang(self) -> None:
+        self._server.signal(signal.SIGSTOP)
+
+    def wake_up(self) -> None:
+        self._server.signal(signal.SIGCONT)
 
     def leftovers(self) -> list[str]:
         with connect(self._server.url) as connection:

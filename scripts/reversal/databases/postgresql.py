@@ -24,11 +24,19 @@ from scripts.reversal.databases.pg_programs import PgPrograms
 from scripts.reversal.failures import LockHeldError, RefusedError, StepError, one_line
 from scripts.reversal.journal import flush_folder
 from service.storage import open_database
+from service.storage.bounded_connection import bounded
 
 LOCK = 8_463_003  # any number that nothing else in the database uses (migrations/env.py and audit_log.py have two)
 CONNECT_SECONDS = 5
+ANSWER_SECONDS = 120.0
+"""A server that is stopped still acknowledges what it is sent, so no time-out of TCP's ever strikes: ours does."""
+
+LONGEST_SECONDS = 3600.0
+"""For what reads every row of a table."""
+
 LOCK_SECONDS = 1.0
 RESTORE_ATTEMPTS = 8
+SCRATCH_ATTEMPTS, SCRATCH_PAUSE_SECONDS = 20, 0.25
 _APPLICATION = "vocero rollback"
 
 
@@ -58,11 +66,11 @@ class PostgresqlKeeper:
         return Facts("PostgreSQL", version, self.place, size, rows[0][0])
 
     def count_rows(self) -> dict[str, int]:
-        with self._connect(self.url) as connection:
+        with self._connect(self.url, answer_seconds=LONGEST_SECONDS) as connection:
             return {table: self._count(connection, sql.SQL("*"), table) for table in _tables(connection)}
 
     def count_values(self, table: str, column: str) -> int:
-        with self._connect(self.url) as connection:
+        with self._connect(self.url, answer_seconds=LONGEST_SECONDS) as connection:
             return self._count(connection, sql.Identifier(column), table)
 
     def _count(self, connection: psycopg.Connection[Any], what: sql.Composable, table: str) -> int:
@@ -146,7 +154,7 @@ class PostgresqlKeeper:
     # --- Copies ----------------------------------------------------------------------------------------------------
 
     def read_schema(self, url: str) -> tuple[str, ...]:
-        database = open_database(url, statement_seconds=0)
+        database = open_database(url, statement_seconds=LONGEST_SECONDS)
         try:
             with database.engine.connect() as connection:
                 return schema_lines(connection)
@@ -154,7 +162,7 @@ class PostgresqlKeeper:
             database.close()
 
     def read_contents(self, url: str) -> Contents:
-        database = open_database(url, statement_seconds=0)
+        database = open_database(url, statement_seconds=LONGEST_SECONDS)
         try:
             with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
                 for setting in pg_catalog.ONE_WAY_TO_WRITE:
@@ -177,7 +185,19 @@ class PostgresqlKeeper:
         flush_folder(path.parent)
 
     def make_scratch(self, name: str) -> str:
-        self.drop_scratch(name)
+        for attempt in range(1, SCRATCH_ATTEMPTS + 1):
+            self.drop_scratch(name)
+            try:
+                self._create(name)
+                break
+            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                # One that was killed had it made, and the server was still at it when we looked.
+                if attempt == SCRATCH_ATTEMPTS:
+                    raise
+                time.sleep(SCRATCH_PAUSE_SECONDS)
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def _create(self, name: str) -> None:
         with self._connect(self.url) as connection:
             encoding = connection.info.parameter_status("server_encoding") or "UTF8"
             connection.execute(
@@ -185,7 +205,6 @@ class PostgresqlKeeper:
                     sql.Identifier(name), sql.Literal(encoding)
                 )
             )
-        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
 
     def drop_scratch(self, name: str) -> None:
         with self._connect(self.url) as connection:
@@ -213,7 +232,7 @@ class PostgresqlKeeper:
                 return
 
     def query(self, url: str, statement: str, parameters: Mapping[str, object]) -> list[Sequence[object]]:
-        database = open_database(url, statement_seconds=0)
+        database = open_database(url, statement_seconds=LONGEST_SECONDS)
         try:
             with database.engine.begin() as connection:
                 result = connection.execute(text(statement), dict(parameters))
@@ -234,11 +253,14 @@ class PostgresqlKeeper:
             found: str = connection.execute("SELECT current_schema()").fetchone()[0]  # type: ignore[index]  # one row
             return found
 
-    def _connect(self, url: str, *, autocommit: bool = True, lock_seconds: float = 0.0) -> psycopg.Connection[Any]:
+    def _connect(
+        self, url: str, *, autocommit: bool = True, lock_seconds: float = 0.0, answer_seconds: float | None = None
+    ) -> psycopg.Connection[Any]:
         arguments = {**_arguments(url), "connect_timeout": CONNECT_SECONDS, "application_name": _APPLICATION}
         network = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
         arguments["options"] = f"{arguments.get('options', '')} -c statement_timeout=0".strip()
-        connection = psycopg.connect(autocommit=autocommit, **{**network, **arguments})
+        kind = bounded(ANSWER_SECONDS if answer_seconds is None else answer_seconds)
+        connection = kind.connect(autocommit=autocommit, **{**network, **arguments})
         try:
             connection.execute(pg_catalog.LIMITS, (str(round(lock_seconds * 1000)),))
             if not autocommit:

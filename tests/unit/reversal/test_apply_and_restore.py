@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from scripts.reversal import redis_side
 from scripts.reversal.databases import Keeper
 from scripts.reversal.journal import FILE, Entry
 from service.maintenance import MAINTENANCE_KEY, Maintenance
@@ -20,7 +21,7 @@ from service.storage import (
     Tombstones,
     open_database,
 )
-from tests.servers import ROOT
+from tests.servers import ROOT, free_port
 from tests.unit.reversal.conftest import MakeRollback, only_sqlite
 from tests.unit.reversal.filled import BEGAN, fill_redis
 
@@ -201,6 +202,60 @@ def test_the_journal_and_the_backup_are_for_nobody_elses_eyes(rollback: MakeRoll
     (folder,) = (path for path in journals.iterdir() if path.is_dir())
     assert {path.name for path in folder.iterdir()} == {FILE, "before.backup", "report.json", "report.txt"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in (journals, folder, *folder.iterdir()))
+
+
+@only_sqlite
+def test_a_service_that_is_not_well_keeps_it_closed_until_it_is_left_out(
+    rollback: MakeRollback, store: redis.Redis
+) -> None:
+    answer = rollback(*APPLY, "--service-url", f"http://127.0.0.1:{free_port()}")
+    assert answer.code == 4
+    assert "does not answer" in answer.errors
+    assert "The service stays closed" in answer.output
+    assert store.get(MAINTENANCE_KEY) is not None
+    assert rollback("resume").code == 4
+    assert rollback("resume", "--service-url", "").code == 0
+    assert store.get(MAINTENANCE_KEY) is None
+
+
+@only_sqlite
+def test_with_a_redis_that_is_gone_for_good_it_goes_on_without(rollback: MakeRollback) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(redis_side, "clear_caches", lose_it)
+        assert rollback(*APPLY).code == 4
+    assert rollback("resume", VOCERO_REDIS_URL=nowhere).code == 4
+    done = rollback("resume", "--no-redis", VOCERO_REDIS_URL=nowhere)
+    assert done.code == 0, done.errors
+    assert "Redis was not cleaned (--no-redis)." in done.output
+    assert "10 in conversation_costs" in done.output
+
+
+def lose_it(*_: object) -> int:
+    raise redis.ConnectionError("the server went away")
+
+
+def test_no_password_is_told_to_anybody(
+    rollback: MakeRollback, filled_url: str, kind: str, pg_bin: Path, journals: Path, tmp_path: Path
+) -> None:
+    """Neither in what is said or written down, nor in an argument, which every user of the machine can read."""
+    url = filled_url.replace("postgres@", "postgres:canary-hunter2@")
+    programs, seen = tmp_path / "programs", tmp_path / "arguments"
+    programs.mkdir()
+    for name in ("pg_dump", "pg_restore", "psql"):
+        (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> {seen}\nexec {pg_bin}/{name} "$@"\n')
+        (programs / name).chmod(0o700)
+    said = ""
+    for command in (("plan",), ("plan", "--json"), APPLY, ("status",), ("restore", "--yes", "--json")):
+        answer = rollback(*command, "--pg-bin", str(programs), VOCERO_DATABASE_URL=url)
+        assert answer.code == 0, answer.errors
+        said += answer.output + answer.errors
+    written = b"".join(path.read_bytes() for path in journals.rglob("*") if path.is_file())
+    assert "canary" not in said
+    assert b"canary" not in written
+    if kind == "postgresql":
+        assert "pg_dump" in seen.read_text()
+        assert "canary" not in seen.read_text()
 
 
 @only_sqlite

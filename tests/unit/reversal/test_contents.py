@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from scripts.reversal.contents import Contents, differences, schema_differences
 from scripts.reversal.databases import Keeper
 from scripts.reversal.databases.scratch import scratch_database
+from scripts.reversal.failures import StepError
 
 
 def test_a_backup_that_is_restored_is_equal_to_the_letter(keeper: Keeper, tmp_path) -> None:
@@ -46,6 +50,19 @@ def test_the_order_of_rows_is_no_difference(keeper: Keeper) -> None:
     assert differences(before, keeper.read_contents(keeper.url)) == []
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_backup_that_breaks_off_changes_nothing(keeper: Keeper, tmp_path: Path, share: float) -> None:
+    """The trap: psql commits what it got when its input ends early."""
+    backup = tmp_path / "x.backup"
+    keeper.back_up(backup, lambda _: None)
+    before = keeper.read_contents(keeper.url)
+    os.truncate(backup, int(backup.stat().st_size * share))
+    with pytest.raises(StepError, match=r"pg_restore ended with code|psql ended with code"):
+        keeper.restore(backup, keeper.url, lambda _: None)
+    assert keeper.read_contents(keeper.url) == before
+
+
 def test_triggers_and_functions_are_part_of_the_schema(keeper: Keeper) -> None:
     lines = keeper.read_contents(keeper.url).schema
     assert [line for line in lines if "TRIGGER audit_entries_refuse_change" in line]
@@ -61,3 +78,25 @@ def test_a_lock_is_held_until_it_is_let_go_of(keeper: Keeper, filled_url: str, p
     keeper.close()
     keeper.close()
     keeper.query(filled_url, "UPDATE legs SET provider = 'z'", {})
+
+
+def test_a_scratch_database_that_comes_into_being_behind_our_back_is_replaced(
+    keeper: Keeper, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed had asked for it, and the server makes it after we looked. Found by the soak."""
+    if kind == "sqlite":
+        return  # a file is made at once
+    keeper.make_scratch("vocero_check_late")
+    drop, looks = keeper.drop_scratch, []
+
+    def see_nothing_at_first(name: str) -> None:
+        looks.append(name)
+        if len(looks) > 1:
+            drop(name)
+
+    monkeypatch.setattr(keeper, "drop_scratch", see_nothing_at_first)
+    url = keeper.make_scratch("vocero_check_late")
+    assert len(looks) == 2
+    tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
+    assert list(keeper.query(url, tables, {})[0]) == [0]
+    drop("vocero_check_late")

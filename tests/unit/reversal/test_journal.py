@@ -120,6 +120,16 @@ def test_the_state_follows_from_the_journal_alone(tmp_path: Path) -> None:
     assert (state.goes_back, state.came_from, state.outcome) == (True, Outcome.DONE, None)
 
 
+def test_one_that_was_killed_before_its_first_entry_stood_is_none(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    good, torn, empty, bare = (runs.begin("0006", "0005") for _ in range(4))
+    good.journal.add("started", **TERMS.as_json())
+    torn.journal.path.write_bytes(good.journal.path.read_bytes()[:-1])
+    empty.journal.path.touch()
+    assert bare.folder.exists()
+    assert [run.folder for run in runs.all()] == [good.folder]
+
+
 def test_two_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     assert len({runs.begin("0006", "0005").folder for _ in range(3)}) == 3

@@ -85,7 +85,8 @@ def test_a_maintenance_that_was_forgotten_is_in_the_way(rollback: MakeRollback, 
     store.set(MAINTENANCE_KEY, Maintenance("moving house", "bo@ops", 0.0).as_json())
     assert "The service is in a maintenance that bo@ops began: moving house." in " ".join(rollback().output.split())
     said = " ".join(rollback("status").output.split())
-    assert "The service is CLOSED for" in said
+    assert "The service is CLOSED, for" in said
+    assert "by bo@ops" in said
     assert "python -m scripts.rollback reopen" in said
 
 
