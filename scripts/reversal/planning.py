@@ -28,7 +28,7 @@ from service import __version__
 from service.pool_reports import list_reports
 
 # Bytes a second from the first backup to the end of the verification, measured (docs/rollback.md, "How long it takes").
-RATES = {"SQLite": 14_000_000, "PostgreSQL": 30_000_000}
+RATES = {"SQLite": 14_000_000, "PostgreSQL": 25_000_000}
 FIXED_SECONDS = {"SQLite": 2.0, "PostgreSQL": 4.0}
 
 
