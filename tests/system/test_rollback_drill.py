@@ -36,6 +36,8 @@ from tests.unit.reversal.filled import fill_database, fill_redis
 LIMIT = 30.0
 CALLERS = 4
 Rows = dict[str, set[tuple[Any, ...]]]
+CARRIED_OUT_AGAIN = "erasure_tombstones"
+"""After any way back the service erases once more what was ordered, and notes when: orders are compared without."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -171,8 +173,11 @@ def all_rows(url: str) -> Rows:
     try:
         with database.engine.connect() as connection:
             tables = database.engine.dialect.get_table_names(connection)  # type: ignore[arg-type]
-            return {
-                table: {tuple(row) for row in connection.execute(text(f'SELECT * FROM "{table}"'))} for table in tables
-            }
+            return {table: {tuple(row) for row in connection.execute(text(_all_of(table)))} for table in tables}
     finally:
         database.close()
+
+
+def _all_of(table: str) -> str:
+    columns = "subject_kind, subject_hash, requested_at, requested_by" if table == CARRIED_OUT_AGAIN else "*"
+    return f'SELECT {columns} FROM "{table}"'
