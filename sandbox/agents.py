@@ -21,8 +21,8 @@ from sandbox.agent_views import show_agent, show_agent_row
 from sandbox.agents_file import SandboxAgent, load_agents
 from sandbox.auth import check_key, key_of_request, require_key
 from sandbox.broken_frames import FrameSender
-from sandbox.conversation import SandboxConversation, end_socket
-from sandbox.conversation_records import ConversationRecord, ConversationRecords
+from sandbox.conversation import ROUTE, SandboxConversation, end_socket
+from sandbox.conversation_records import ConversationRecord
 from sandbox.errors import ApiError, SchemaError
 from sandbox.limits import SlotsTakenError
 from sandbox.signed_urls import Signatures
@@ -31,7 +31,6 @@ from service.errors import SocketError
 from service.fallback.faq_dialogue import FaqDialogue
 from service.websocket import WebSocketConnection, take_over
 
-ROUTE = "agents.conversation"
 SOCKET_PATH = "/v1/convai/conversation"
 FAQ_FILE = Path(__file__).with_name("faq.yaml")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -65,7 +64,7 @@ class CallDesk:
         self.agents = agents
         self.dialogue = dialogue
         self.signatures = Signatures()
-        self.records = ConversationRecords()
+        self.records = state.conversations
 
     def find_agent(self, agent_id: str) -> SandboxAgent:
         """Return an agent; raises ApiError `agent_not_found` (404)."""

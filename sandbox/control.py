@@ -12,7 +12,7 @@ from sandbox.state import SandboxState
 
 
 def register(app: Flask, state: SandboxState) -> None:
-    """Add `/sandbox/faults`, `/sandbox/stats`, `/sandbox/reset` and `/sandbox/health`."""
+    """Add `/sandbox/faults`, `/sandbox/stats`, `/sandbox/conversations`, `/sandbox/reset` and `/sandbox/health`."""
     routes = Blueprint("sandbox", __name__, url_prefix="/sandbox")
 
     @routes.get("/faults")
@@ -37,6 +37,10 @@ def register(app: Flask, state: SandboxState) -> None:
         slots = state.limits.by_name().items()
         concurrency = {name: {"now": each.taken, "peak": each.peak, "maximum": each.maximum} for name, each in slots}
         return {**state.stats.snapshot(), "concurrency": concurrency}
+
+    @routes.get("/conversations")
+    def show_conversations() -> list[dict[str, Any]]:
+        return [record.account() for record in state.conversations.of_user(request.args.get("user"))]
 
     @routes.post("/reset")
     def reset() -> tuple[str, int]:

@@ -1,14 +1,14 @@
 """One conversation over one socket: the client's frames to the local agent, the agent's events back.
 
-The key decision: the agent knows the protocol and this knows the wire. What is no JSON object never reaches the
-agent; every frame that leaves goes through the fault that a rule chose for this conversation.
+The key decision: reading is the service's own (`service.fallback.agent_session`); what is the sandbox's is that every
+frame that leaves goes through the fault that a rule chose for this conversation, and is put on record.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,17 @@ from sandbox.broken_frames import FrameSender
 from sandbox.conversation_records import ConversationRecord
 from sandbox.faults import Fault
 from sandbox.state import SandboxState
-from service.errors import RequestError, SocketError
+from service.fallback.agent_session import AgentSession
 from service.fallback.local_agent import LocalAgent
+from service.fallback.local_agent_events import INITIATION
 from service.fallback.local_agent_profile import AgentProfile
 from service.fallback.local_agent_speech import Pace
 from service.fallback.local_agent_thinking import Dialogue
 from service.fallback.local_voice import SpokenPiece, Voice
-from service.websocket import TEXT, WebSocketConnection
+from service.fallback.spoken_piece import BYTES_PER_SAMPLE, Alignment
+from service.websocket import WebSocketConnection
 
-RECEIVE_SECONDS = 60.0
+ROUTE = "agents.conversation"
 
 
 class SandboxConversation:
@@ -45,14 +47,13 @@ class SandboxConversation:
         self._state = state
         self._sender = sender
         self._record = record
-        voice: Voice = state.voice
-        if fault is not None and (fault.silence or fault.truncate is not None):
-            voice = FaultyVoice(voice, fault)
+        sender.on_struck = record.note_struck
+        self._voice = FaultyVoice(state.voice, fault or Fault(), on_struck=record.note_struck)
         self._agent = LocalAgent(
             profile,
             conversation_id=record.conversation_id,
             dialogue=dialogue,
-            voice=voice,
+            voice=self._voice,
             ears=state.ears,
             emit=self._send,
             on_end=self._end,
@@ -60,30 +61,19 @@ class SandboxConversation:
         )
 
     def run(self) -> None:
-        """Read until the conversation has ended; never raises for what the client does."""
-        self._agent.start()
-        try:
-            while True:
-                self._read_one()
-        except SocketError as exc:
-            self._record.note_end(exc.code, exc.reason)
-        finally:
-            self._agent.close()
+        """Hold it until it has ended; never raises for what the client does."""
+        session = AgentSession(self._connection, self._agent, on_received=self._note_received, on_end=self._end)
+        ended = session.run()
+        self._record.note_end(ended.code, ended.reason)
 
-    def _read_one(self) -> None:
-        try:
-            message = self._connection.receive(RECEIVE_SECONDS)
-        except TimeoutError:
-            return  # how long a silence may last is the agent's business
-        event = read_event(message.data) if message.opcode == TEXT else None
-        try:
-            if event is None:
-                self._agent.refuse(RequestError("Invalid message received", code="invalid_message"))
-                return
-            self._record.note_received(event)
-            self._agent.receive(event)
-        except TimeoutError:
-            self._end(1011, "Internal server error")
+    def _note_received(self, event: Mapping[str, Any]) -> None:
+        self._record.note_received(event)
+        user = event.get("user_id")
+        if event.get("type") != INITIATION or not isinstance(user, str):
+            return
+        if (fault := self._state.faults.next_of_user(ROUTE, user)) is not None:
+            self._sender.arm(fault)
+            self._voice.fault = fault
 
     def _send(self, event: Mapping[str, Any]) -> None:
         self._record.note_sent(event)
@@ -98,11 +88,16 @@ class SandboxConversation:
 
 
 class FaultyVoice:
-    """A voice that is silent, or breaks off: `silence` and `truncate` of a fault rule."""
+    """A voice that is silent, or breaks off, if its `fault` says so: `silence` and `truncate` of a rule.
 
-    def __init__(self, voice: Voice, fault: Fault) -> None:
+    It speaks for one conversation, an answer at a call.
+    """
+
+    def __init__(self, voice: Voice, fault: Fault, *, on_struck: Callable[[], None]) -> None:
         self._voice = voice
-        self._fault = fault
+        self._on_struck = on_struck
+        self._answers = 0
+        self.fault = fault
 
     @property
     def kind(self) -> str:
@@ -113,9 +108,15 @@ class FaultyVoice:
         self, text: str, *, language: str = "en", speed: float = 1.0, variant: str | None = None
     ) -> Iterator[SpokenPiece]:
         """Yield the pieces of the voice behind, with the fault in them."""
+        self._answers += 1
         pieces = self._voice.speak(text, language=language, speed=speed, variant=variant)
-        for piece in pieces if self._fault.truncate is None else _truncated(list(pieces), self._fault.truncate):
-            yield replace(piece, pcm=bytes(len(piece.pcm))) if self._fault.silence else piece
+        if self.fault.turn not in (None, self._answers):
+            yield from pieces
+            return
+        if self.fault.silence or self.fault.truncate is not None:
+            self._on_struck()
+        for piece in pieces if self.fault.truncate is None else _truncated(list(pieces), self.fault.truncate):
+            yield replace(piece, pcm=bytes(len(piece.pcm))) if self.fault.silence else piece
 
 
 def _truncated(pieces: list[SpokenPiece], share: float) -> Iterator[SpokenPiece]:
@@ -124,7 +125,16 @@ def _truncated(pieces: list[SpokenPiece], share: float) -> Iterator[SpokenPiece]
         kept = min(left, len(piece.pcm)) // 2 * 2
         left -= kept
         if kept:
-            yield replace(piece, pcm=piece.pcm[:kept])
+            yield _cut_off(piece, kept)
+
+
+def _cut_off(piece: SpokenPiece, size: int) -> SpokenPiece:
+    """A piece with so many bytes of its sound, and the characters that are wholly in them."""
+    seconds = size / (BYTES_PER_SAMPLE * piece.sample_rate)
+    times = piece.alignment
+    count = bisect_right(times.ends, seconds)
+    cut = Alignment(times.characters[:count], times.starts[:count], times.ends[:count])
+    return replace(piece, pcm=piece.pcm[:size], alignment=cut)
 
 
 def pace_of(latency_scale: float) -> Pace:
@@ -132,15 +142,6 @@ def pace_of(latency_scale: float) -> Pace:
     usual = Pace()
     factor = usual.factor / latency_scale if latency_scale else float("inf")
     return replace(usual, factor=factor, part_seconds=usual.part_seconds * latency_scale)
-
-
-def read_event(data: bytes) -> dict[str, Any] | None:
-    """Return a frame's JSON object, or None if it is none."""
-    try:
-        event = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
 
 
 def end_socket(connection: WebSocketConnection, state: SandboxState, code: int, reason: str) -> None:

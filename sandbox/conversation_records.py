@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
-KEPT_CONVERSATIONS = 200
+KEPT_CONVERSATIONS = 500
 KEPT_UTTERANCES = 500
 MAX_MESSAGE_CHARACTERS = 5_000
 CREDITS_PER_MINUTE = 1_000
@@ -33,6 +33,9 @@ class ConversationRecord:
         self._ending: tuple[int, str] | None = None
         self._transcript: list[dict[str, Any]] = []
         self._spoken_characters = 0
+        self._said: deque[dict[str, Any]] = deque(maxlen=KEPT_UTTERANCES)
+        self._struck_unix: float | None = None
+        self.user_id: str | None = None
         self._likes: dict[str, int] = {"like": 0, "dislike": 0}
         self._rating: dict[str, Any] = {}
 
@@ -41,6 +44,9 @@ class ConversationRecord:
         kind = event["type"]
         if kind == "agent_response":
             answer = event["agent_response_event"]
+            with self._lock:
+                text, event_id = answer["agent_response"], answer["event_id"]
+                self._said.append({"event_id": event_id, "text": text, "at": time.time()})
             self._add("agent", answer["agent_response"], answer["event_id"])
         elif kind == "user_transcript":
             said = event["user_transcription_event"]
@@ -57,6 +63,8 @@ class ConversationRecord:
     def note_received(self, event: Mapping[str, Any]) -> None:
         """Note an event of the client's; what is not as it should be is left to the agent to refuse."""
         text = event.get("text")
+        if event.get("type") == "conversation_initiation_client_data" and isinstance(event.get("user_id"), str):
+            self.user_id = event["user_id"]
         if event.get("type") == "user_message" and isinstance(text, str) and text.strip():
             self._add("user", text, None)
         elif event.get("type") == "feedback" and event.get("score") in ("like", "dislike"):
@@ -69,6 +77,28 @@ class ConversationRecord:
             if self._ending is None:
                 self._ending = (code, reason)
                 self._seconds = time.monotonic() - self._started
+
+    def note_struck(self) -> None:
+        """Note that a fault has begun; only the first time counts."""
+        with self._lock:
+            if self._struck_unix is None:
+                self._struck_unix = time.time()
+
+    def account(self) -> dict[str, Any]:
+        """Give what ElevenLabs does not tell: every text that was to be spoken, and when a fault struck.
+
+        `said` are the agent's answers, whole, however much of them was heard; times are Unix seconds.
+        """
+        with self._lock:
+            code, reason = self._ending or (None, "")
+            return {
+                "conversation_id": self.conversation_id,
+                "agent_id": self.agent_id,
+                "user_id": self.user_id,
+                "said": list(self._said),
+                "struck_at": self._struck_unix,
+                "ended": None if code is None else {"code": code, "reason": reason},
+            }
 
     def rate(self, rating: Mapping[str, Any]) -> None:
         """Keep the user's judgement of the whole."""
@@ -179,6 +209,11 @@ class ConversationRecords:
         """Forget a conversation, if it is still known."""
         with self._lock:
             self._records.pop(conversation_id, None)
+
+    def of_user(self, user_id: str | None) -> list[ConversationRecord]:
+        """Return the conversations of a user (None: of everybody), oldest first."""
+        with self._lock:
+            return [record for record in self._records.values() if user_id in (None, record.user_id)]
 
     def latest(self, *, agent_id: str | None, limit: int) -> list[ConversationRecord]:
         """Return the latest conversations, newest first."""

@@ -16,9 +16,10 @@ MAX_RULES = 200
 MAX_HANG_SECONDS = 300.0
 _FAULT_FIELDS = (
     "latency", "status", "code", "body", "hang", "drop_after_bytes", "drop_after_frames", "close_code",
-    "close_reason", "garbage", "silence", "truncate",
+    "close_reason", "garbage", "silence", "truncate", "turn", "after_characters",
 )  # fmt: skip
-_WHAT_HAPPENS = set(_FAULT_FIELDS) - {"close_reason", "code", "body"}
+_WHAT_HAPPENS = set(_FAULT_FIELDS) - {"close_reason", "code", "body", "turn", "after_characters"}
+_CONVERSATION = "agents.conversation"
 
 
 class RuleModel(BaseModel):
@@ -30,6 +31,7 @@ class RuleModel(BaseModel):
     nth: int | None = Field(None, ge=1)
     probability: float | None = Field(None, ge=0, le=1)
     times: int | None = Field(None, ge=1)
+    user: str | None = Field(None, min_length=1, max_length=200)
 
     latency: float | None = Field(None, ge=0, le=60)
     status: int | None = Field(None, ge=400, le=599)
@@ -43,6 +45,8 @@ class RuleModel(BaseModel):
     garbage: bool | None = None
     silence: bool | None = None
     truncate: float | None = Field(None, ge=0, lt=1)
+    turn: int | None = Field(None, ge=1)
+    after_characters: int | None = Field(None, ge=0)
 
     @field_validator("code")
     @classmethod
@@ -75,9 +79,27 @@ class RuleModel(BaseModel):
             raise ValueError("a body needs a status")
         if self.close_reason is not None and self.close_code is None:
             raise ValueError("a close_reason needs a close_code")
-        if not any(getattr(self, name) not in (None, False) for name in _WHAT_HAPPENS):
+        if not any(self._does_something(name) for name in _WHAT_HAPPENS):
             raise ValueError(f"nothing would happen: give one of {', '.join(sorted(_WHAT_HAPPENS))}")
+        self._check_place()
         return self
+
+    def _does_something(self, name: str) -> bool:
+        # "Cut off after 0 frames" does something, and 0 == False.
+        value = getattr(self, name)
+        return value is not None and value is not False and (name, value) != ("latency", 0)
+
+    def _check_place(self) -> None:
+        if self.route != _CONVERSATION and (self.user is not None or self.turn is not None):
+            raise ValueError(f"user and turn are for the route {_CONVERSATION}")
+        if self.status is not None and (self.user is not None or self.turn is not None):
+            raise ValueError("a status is answered before there is a user or a turn")
+        if self.after_characters is None:
+            return
+        if self.turn is None:
+            raise ValueError("after_characters needs a turn")
+        if self.silence or self.truncate is not None:
+            raise ValueError("silence and truncate concern a whole turn; after_characters does not go with them")
 
 
 _RULES: TypeAdapter[list[RuleModel]] = TypeAdapter(Annotated[list[RuleModel], Field(max_length=MAX_RULES)])
@@ -101,7 +123,7 @@ def read_rules(document: Any) -> list[Rule]:
 def show_rule(fired: Fired) -> dict[str, Any]:
     """Give a rule in force as JSON, with how often it was asked and struck."""
     rule = fired.rule
-    when = {"nth": rule.nth, "probability": rule.probability, "times": rule.times}
+    when = {"nth": rule.nth, "probability": rule.probability, "times": rule.times, "user": rule.user}
     what = {name: getattr(rule.fault, name) for name in _FAULT_FIELDS}
     defaults = Fault()
     return {
@@ -116,4 +138,4 @@ def show_rule(fired: Fired) -> dict[str, Any]:
 def _rule(model: RuleModel) -> Rule:
     given = {name: getattr(model, name) for name in _FAULT_FIELDS}
     fault = Fault(**{name: value for name, value in given.items() if value is not None})
-    return Rule(model.route, fault, nth=model.nth, probability=model.probability, times=model.times)
+    return Rule(model.route, fault, nth=model.nth, probability=model.probability, times=model.times, user=model.user)

@@ -33,6 +33,10 @@ class Fault:
     | garbage | the body is noise of the same length | frames are no JSON |
     | silence | the audio has the right length and holds nothing | the same |
     | truncate (share kept, 0-1) | the audio ends early and in order | the same |
+
+    In a conversation, `turn` is where: the fault begins in the agent's `turn`-th answer (1: its greeting), before its
+    text; with `after_characters` behind the text, when so many of its characters have been spoken. What is dropped
+    "after so many frames" is counted from there, and silence or an early end concern that answer alone.
     """
 
     latency: float = 0.0
@@ -47,17 +51,23 @@ class Fault:
     garbage: bool = False
     silence: bool = False
     truncate: float | None = None
+    turn: int | None = None
+    after_characters: int | None = None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A fault and when it happens: on routes like `route`, for the `nth` match, or by `probability`, or always."""
+    """A fault and when it happens: on routes like `route`, for the `nth` match, or by `probability`, or always.
+
+    With `user` it happens only to conversations whose initiation has that user id.
+    """
 
     route: str
     fault: Fault
     nth: int | None = None
     probability: float | None = None
     times: int | None = None
+    user: str | None = None
 
 
 @dataclass
@@ -128,10 +138,14 @@ class Faults:
         """Ask what goes wrong while this request is served."""
         return self._ask(route, refusals=False)
 
-    def _ask(self, route: str, *, refusals: bool) -> Fault | None:
+    def next_of_user(self, route: str, user: str) -> Fault | None:
+        """Ask what goes wrong with the conversation of this user; only rules with a `user` are asked."""
+        return self._ask(route, refusals=False, user=user)
+
+    def _ask(self, route: str, *, refusals: bool, user: str | None = None) -> Fault | None:
         with self._lock:
             for armed in self._armed:
-                if (armed.rule.fault.status is not None) is not refusals:
+                if (armed.rule.fault.status is not None) is not refusals or armed.rule.user != user:
                     continue
                 if fnmatch.fnmatchcase(route, armed.rule.route) and armed.strikes():
                     break

@@ -18,8 +18,9 @@ from sandbox.limits import SlotsTakenError
 from sandbox.speech_routes import too_many_requests
 from sandbox.state import SandboxState
 from sandbox.stream_messages import StreamError, as_stream_error
-from sandbox.synthesis import Chunk, Order, speak, with_sound
+from sandbox.synthesis import Order, speak
 from service.errors import SocketError
+from service.fallback.timed_audio import Chunk, with_sound
 
 MAX_WAITING_TEXTS = 100
 _PUT_SECONDS = 60.0

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
-from typing import Any
 
 from flask import Blueprint, Flask, Response, request
 
@@ -22,8 +21,9 @@ from sandbox.errors import ApiError
 from sandbox.limits import SlotsTakenError
 from sandbox.speech_request import DEFAULT_FORMAT, read_speech_request
 from sandbox.state import SandboxState
-from sandbox.synthesis import Character, Chunk, Order, speak, with_sound
+from sandbox.synthesis import Order, speak
 from service.fallback.audio_formats import content_type
+from service.fallback.timed_audio import Chunk, alignment, with_sound
 
 MakeBody = Callable[[Iterator[Chunk], Order], Response]
 
@@ -117,17 +117,6 @@ def _json_stream(chunks: Iterator[Chunk], _: Order) -> Response:
 
 def _json(chunks: Iterable[Chunk]) -> bytes:
     chunks = list(chunks)
-    times = alignment([character for chunk in chunks for character in chunk.characters])
+    times = alignment(character for chunk in chunks for character in chunk.characters)
     audio = base64.b64encode(b"".join(chunk.audio for chunk in chunks)).decode()
     return json.dumps({"audio_base64": audio, "alignment": times, "normalized_alignment": times}).encode()
-
-
-def alignment(characters: list[Character]) -> dict[str, list[Any]] | None:
-    """Give the times of characters in the shape of the HTTP routes; None for no characters."""
-    if not characters:
-        return None
-    return {
-        "characters": [character.text for character in characters],
-        "character_start_times_seconds": [round(character.start, 3) for character in characters],
-        "character_end_times_seconds": [round(character.end, 3) for character in characters],
-    }

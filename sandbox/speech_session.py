@@ -13,7 +13,8 @@ from sandbox.faults import Fault
 from sandbox.speech_request import check_output_format, check_plan, require_model, require_voice
 from sandbox.state import SandboxState
 from sandbox.stream_messages import StreamError, StreamQuery, as_stream_error, read_query
-from sandbox.synthesis import Chunk, Order
+from sandbox.synthesis import Order
+from service.fallback.timed_audio import Chunk
 from service.websocket import TEXT, WebSocketConnection
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.conversation_records import ConversationRecords
 from sandbox.faults import Faults
 from sandbox.limits import Limits
 from sandbox.plans import PLANS, Plan
@@ -48,6 +49,7 @@ class SandboxState:
         self.plan: Plan = PLANS[self.options.plan]
         self.stats = Stats()
         self.faults = Faults(self.stats, seed=self.options.seed)
+        self.conversations = ConversationRecords()
         self.limits = Limits(self.plan, queue_seconds=self.options.queue_seconds)
         self._voice: Voice | None = None
         self.ears: LocalEars | None = None

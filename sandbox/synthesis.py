@@ -1,7 +1,7 @@
-"""Speech as the sandbox sends it: spoken locally, encoded, cut into chunks with their characters, and paced.
+"""Speech as the sandbox sends it: spoken locally, with the fault in it that a rule chose, and paced.
 
-The key decision: chunks are made when they are asked for, and the pace is kept by waiting before a chunk is handed
-out; so a client that goes away costs nothing for what it did not hear.
+The key decision: chunks are made when they are asked for (`service.fallback.timed_audio`), and the pace is kept by
+waiting before a chunk is handed out; so a client that goes away costs nothing for what it did not hear.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ from dataclasses import dataclass
 from sandbox.catalog import CatalogVoice, Model
 from sandbox.errors import ApiError
 from sandbox.faults import Fault
-from sandbox.languages import guess_language
 from sandbox.state import SandboxState
 from service.errors import RequestError
-from service.fallback.audio_formats import AudioEncoder
-from service.fallback.local_voice import SpokenPiece
+from service.fallback.spoken_piece import BYTES_PER_SAMPLE, SpokenPiece
+from service.fallback.text_language import guess_language
+from service.fallback.timed_audio import Character, Chunk, TimedPiece, encode_chunks, timed
 
 PACE = 4.0
 """Seconds of sound that are made in a second, once the first is there."""
-
-# mp3 costs up to 20 ms of CPU a second of sound; more than a quarter of a second at once would delay every other
-# request of this one process.
-CHUNK_SECONDS = 0.25
-_BYTES_PER_SAMPLE = 2
 
 
 @dataclass(frozen=True)
@@ -45,25 +40,6 @@ class Order:
         return max(1, round(len(self.text) * self.model.cost))
 
 
-@dataclass(frozen=True)
-class Character:
-    """One character and when it sounds, in seconds from the begin of the whole."""
-
-    text: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some encoded sound (perhaps none yet: codecs look ahead), the characters in it, and its time in the whole."""
-
-    audio: bytes
-    characters: tuple[Character, ...]
-    begin: float
-    seconds: float
-
-
 def speak(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[Chunk]:
     """Give the order's chunks as fast as the real service would.
 
@@ -81,46 +57,14 @@ def speak(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[Ch
         yield chunk
 
 
-def with_sound(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Give the same sound in chunks none of which is empty: a codec that looks ahead holds its first ones back."""
-    waiting: Chunk | None = None
-    for chunk in chunks:
-        if waiting is not None:
-            seconds = waiting.seconds + chunk.seconds
-            chunk = Chunk(chunk.audio, waiting.characters + chunk.characters, waiting.begin, seconds)  # noqa: PLW2901
-        waiting = None if chunk.audio else chunk
-        if chunk.audio:
-            yield chunk
-
-
 def _chunks(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[Chunk]:
-    encoder: AudioEncoder | None = None
-    clock = 0.0
-    for piece, characters in _pieces(state, order, fault):
-        encoder = encoder or _encoder(order, piece.sample_rate)
-        step = int(CHUNK_SECONDS * piece.sample_rate) * _BYTES_PER_SAMPLE
-        waiting = [Character(c.text, c.start + clock, c.end + clock) for c in characters]
-        for offset in range(0, len(piece.pcm), step):
-            pcm = piece.pcm[offset : offset + step]
-            begin = clock + offset / (_BYTES_PER_SAMPLE * piece.sample_rate)
-            last = offset + step >= len(piece.pcm)
-            due = [c for c in waiting if last or c.start < begin + CHUNK_SECONDS]
-            waiting = waiting[len(due) :]
-            seconds = len(pcm) / (_BYTES_PER_SAMPLE * piece.sample_rate)
-            yield Chunk(encoder.feed(pcm), tuple(due), begin, seconds)
-        clock += len(piece.pcm) / (_BYTES_PER_SAMPLE * piece.sample_rate)
-    if encoder is not None:
-        yield Chunk(encoder.finish(), (), clock, 0.0)
-
-
-def _encoder(order: Order, source_rate: int) -> AudioEncoder:
     try:
-        return AudioEncoder(order.output_format, source_rate=source_rate)
+        yield from encode_chunks(_pieces(state, order, fault), order.output_format)
     except RequestError as exc:
         raise ApiError("not_implemented", exc.message, param="output_format") from exc
 
 
-def _pieces(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[tuple[SpokenPiece, list[Character]]]:
+def _pieces(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[TimedPiece]:
     """Give sentence after sentence with its characters, silenced or ended early as the fault says."""
     language = order.language or guess_language(order.text, otherwise=order.voice.language)
     share = fault.truncate if fault is not None else None
@@ -129,8 +73,7 @@ def _pieces(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[
     for piece in spoken:
         if left <= 0:
             return
-        timed = zip(piece.alignment.characters, piece.alignment.starts, piece.alignment.ends, strict=True)
-        characters = [Character(text, start, end) for text, start, end in timed]
+        _, characters = timed(piece)
         yield _damaged(piece, characters, left, silent=fault is not None and fault.silence), characters[:left]
         left -= len(piece.text)
 
@@ -138,5 +81,5 @@ def _pieces(state: SandboxState, order: Order, fault: Fault | None) -> Iterator[
 def _damaged(piece: SpokenPiece, characters: list[Character], kept: int, *, silent: bool) -> SpokenPiece:
     pcm = bytes(len(piece.pcm)) if silent else piece.pcm
     if kept < len(characters):
-        pcm = pcm[: int(characters[kept].start * piece.sample_rate) * _BYTES_PER_SAMPLE]
+        pcm = pcm[: int(characters[kept].start * piece.sample_rate) * BYTES_PER_SAMPLE]
     return SpokenPiece(piece.text, pcm, piece.sample_rate, piece.alignment)

@@ -70,6 +70,8 @@ def _default(value: object) -> str:
         return str(value).lower()
     if isinstance(value, frozenset):
         return ",".join(sorted(value))
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value)
 
 

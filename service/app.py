@@ -26,7 +26,7 @@ def create_app(services: Services) -> Flask:
     for module in (chat, conversation_socket, health):
         app.register_blueprint(module.blueprint(services))
     app.register_blueprint(speech.blueprint())
-    door = speech.SpeechDoor(app.wsgi_app, services, trusted_hosts=trusted_hosts)
+    door = speech.SpeechDoor(app.wsgi_app, services, trusted_hosts=trusted_hosts, backup=services.backup_speech)
     app.wsgi_app = WithoutCompression(door)  # type: ignore[method-assign]  # Flask's documented way
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

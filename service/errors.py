@@ -48,6 +48,15 @@ class RequestError(VoceroError):
         self.param = param
 
 
+class UnprocessableError(RequestError):
+    """The request is JSON but does not fit its schema: the message says what, `param` where."""
+
+    http_status = 422
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message, code="invalid_parameters", type="validation_error", param=param)
+
+
 class NotAuthenticatedError(RequestError):
     """No credential, or one that we do not know, that is used up, or that has expired: get a new one."""
 
@@ -119,6 +128,27 @@ class MaintenanceError(ServiceUnavailableError):
         super().__init__(
             "The service is in maintenance; try again in a few minutes.", code="maintenance", retry_after=30.0
         )
+
+
+class InvalidResumeTokenError(RequestError):
+    """The resume token is none of ours, or of another conversation: begin a new conversation."""
+
+    def __init__(self) -> None:
+        super().__init__("invalid_resume_token", code="invalid_resume_token")
+
+
+class ResumeTokenUsedError(RequestError):
+    """The resume token has been used: whoever used it has the conversation. Begin a new one."""
+
+    def __init__(self) -> None:
+        super().__init__("resume_token_used", code="resume_token_used")
+
+
+class ResumeTokenExpiredError(RequestError):
+    """The conversation of the resume token has ended, or was left alone for too long: begin a new one."""
+
+    def __init__(self) -> None:
+        super().__init__("resume_token_expired", code="resume_token_expired")
 
 
 # --- What keeps our secrets ------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ worker_connections = _settings.worker_connections
 # --preload would import ssl before gevent has patched it (docs/architecture.md, traps).
 preload_app = False
 control_socket_disable = True
-graceful_timeout = 30
+graceful_timeout = _settings.graceful_seconds
 keepalive = 5
 proc_name = "vocero"
 accesslog = None
@@ -88,7 +88,10 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Watch for the worker's end: gunicorn alone waits for `graceful_timeout` and then cuts every socket off."""
+    """Watch for the worker's end: gunicorn alone waits for `graceful_timeout` and then cuts every socket off.
+
+    `alive` is what SIGTERM, a reload and `max_requests` all take away, so all three leave in the same way.
+    """
 
     def end_conversations_when_the_worker_leaves() -> None:
         while worker.alive:

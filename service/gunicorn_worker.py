@@ -2,7 +2,7 @@
 
 The key decision: gunicorn writes a head, then the body's first chunk. That is a packet and a wake-up of the client more
 than it takes, before the first byte of audio is heard. What the subclass leaves out besides (the access log, the hooks
-around a request, restarts after so many requests) is switched off in `service.gunicorn_conf` anyway.
+around a request) is switched off in `service.gunicorn_conf` anyway.
 """
 
 from __future__ import annotations
@@ -98,8 +98,17 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 sock.shutdown(socket.SHUT_RDWR)
                 sock.close()
             raise StopIteration from None
+        finally:
+            self._count_request()
         if response.should_close():
             raise StopIteration
+
+    def _count_request(self) -> None:
+        # When it has ended: a conversation that has just come is not sent away.
+        self.nr += 1
+        if self.alive and self.nr >= self.max_requests:
+            self.log.info("This worker has served %s requests and is replaced.", self.nr)
+            self.alive = False
 
     def _answer(self, response: OneWriteResponse, environ: dict[str, Any]) -> None:
         body = self.wsgi(environ, response.start_response)

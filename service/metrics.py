@@ -53,6 +53,52 @@ class FailureCause(StrEnum):
     SERVER_ERROR = "server_error"
 
 
+class BackupPart(StrEnum):
+    """A part of the backup that an OpenAI-compatible endpoint may do."""
+
+    CHAT = "chat"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
+
+
+class PartFailure(StrEnum):
+    """Why an endpoint did not do its part."""
+
+    SLOW = "slow"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    BROKEN = "broken"
+
+
+class RecordLoss(StrEnum):
+    """Why a record of a conversation was dropped."""
+
+    NO_MEMORY = "no_memory"  # Redis and the database were away for too long
+    REFUSED = "refused"  # by the database
+    UNREADABLE = "unreadable"  # another release's, or nobody's
+    FENCED = "fenced"  # another worker went on with the conversation meanwhile
+    FORGOTTEN = "forgotten"  # Redis lost it before the database had it, and nobody else had it any more
+    ENDED = "ended"  # with the process
+
+
+class RecordPath(StrEnum):
+    """How a record of a conversation came to the database."""
+
+    LEDGER = "ledger"  # through Redis
+    DIRECT = "direct"  # Redis was away
+
+
+class ResumeOutcome(StrEnum):
+    """What came of a client that wanted to go on with its conversation."""
+
+    HERE = "here"  # on the worker where it was
+    TAKEN_OVER = "taken_over"  # from another worker
+    INVALID = "invalid"
+    USED = "used"
+    EXPIRED = "expired"
+    UNAVAILABLE = "unavailable"  # it may try again
+
+
 class KeptKind(StrEnum):
     """What is deleted when it is too old."""
 
@@ -101,16 +147,27 @@ VAULT_TOKEN_EXPIRY = Gauge(
 
 RECORDS_PENDING = Gauge(
     "vocero_records_pending",
-    "Records of conversations that wait to be written to the database, of all workers.",
+    "Records of conversations that workers hold in memory because the database does not have them yet, of all workers.",
     multiprocess_mode="livesum",
+)
+RECORDS_APPENDED = Counter(
+    "vocero_records_appended",
+    "Records of conversations (beginnings, legs, utterances, endings) that were appended to the ledger in Redis.",
 )
 RECORDS_WRITTEN = Counter(
     "vocero_records_written",
-    "Records of conversations (beginnings, legs, utterances, endings) that were written to the database.",
+    "Records of conversations that were written to the database, by path: ledger, or direct (Redis was away).",
+    ["path"],
 )
 RECORDS_LOST = Counter(
     "vocero_records_lost",
-    "Records of conversations that were dropped: too many waited, the database refused one, or the process ended.",
+    "Records of conversations that were dropped, by cause.",
+    ["cause"],
+)
+RECORDS_LAG = Gauge(
+    "vocero_records_lag_seconds",
+    "Age of the oldest record in the ledger that is not in the database yet, of the whole service; 0: there is none.",
+    multiprocess_mode="livemax",
 )
 
 RETENTION_LAST_RUN = Gauge(
@@ -136,6 +193,29 @@ PROVIDER_DELETIONS_PENDING = Gauge(
 PROVIDER_DELETION_FAILURES = Counter(
     "vocero_provider_deletion_failures",
     "Attempts to have ElevenLabs delete an erased conversation that failed; each is made again later.",
+)
+
+BACKUP_PART_FAILURES = Counter(
+    "vocero_backup_part_failures",
+    "Sentences, answers and utterances that the OpenAI-compatible endpoint failed at, and that the local part did.",
+    ["part", "cause"],
+)
+
+RESUMES = Counter(
+    "vocero_resumes",
+    "Clients that came back to their conversation with a token, by outcome: here, taken_over (from another worker),"
+    " or refused: invalid, used, expired, unavailable (it may try again).",
+    ["outcome"],
+)
+DRAINING = Gauge(
+    "vocero_workers_draining",
+    "Workers that are leaving: they take no conversation any more, and let those that they have end their turn.",
+    multiprocess_mode="livesum",
+)
+DRAINED = Counter(
+    "vocero_conversations_drained",
+    "Conversations that a leaving worker sent away with close code 1012, by whether their turn had ended in time.",
+    ["in_time"],
 )
 
 
@@ -167,18 +247,28 @@ def vault_token_ends(at: float | None) -> None:
 
 
 def records_wait(count: int) -> None:
-    """Tell how many records of conversations of this worker wait for the database."""
+    """Tell how many records of conversations this worker holds that the database does not have yet."""
     RECORDS_PENDING.set(count)
 
 
-def records_were_written(count: int) -> None:
+def records_were_appended(count: int) -> None:
+    """Count records of conversations that are in the ledger now."""
+    RECORDS_APPENDED.inc(count)
+
+
+def records_were_written(count: int, path: RecordPath = RecordPath.LEDGER) -> None:
     """Count records of conversations that the database has taken."""
-    RECORDS_WRITTEN.inc(count)
+    RECORDS_WRITTEN.labels(path=path.value).inc(count)
 
 
-def records_were_lost(count: int) -> None:
+def records_were_lost(count: int, cause: RecordLoss) -> None:
     """Count records of conversations that were dropped."""
-    RECORDS_LOST.inc(count)
+    RECORDS_LOST.labels(cause=cause.value).inc(count)
+
+
+def records_lag(seconds: float) -> None:
+    """Tell how old the oldest record is that waits in the ledger for the database."""
+    RECORDS_LAG.set(seconds)
 
 
 def retention_ran(at: float) -> None:
@@ -202,6 +292,26 @@ def provider_deletion_failed() -> None:
     PROVIDER_DELETION_FAILURES.inc()
 
 
+def backup_part_failed(part: BackupPart, cause: PartFailure) -> None:
+    """Count what the endpoint failed at while the backup spoke."""
+    BACKUP_PART_FAILURES.labels(part=part.value, cause=cause.value).inc()
+
+
+def resume_ended(outcome: ResumeOutcome) -> None:
+    """Count a client that came back with a token."""
+    RESUMES.labels(outcome=outcome.value).inc()
+
+
+def worker_drains() -> None:
+    """Tell that this worker is leaving."""
+    DRAINING.set(1)
+
+
+def conversations_were_drained(count: int, *, in_time: bool) -> None:
+    """Count conversations that were sent away because this worker leaves."""
+    DRAINED.labels(in_time=str(in_time).lower()).inc(count)
+
+
 def _start_every_series() -> None:
     """A series that appears only with its first event hides that event from `increase()`."""
     BUILD_INFO.labels(version=__version__).set(1)
@@ -209,8 +319,19 @@ def _start_every_series() -> None:
     vault_token_ends(None)
     for cause in FailureCause:
         SECRETS_FAILURES.labels(cause=cause.value)
+    for loss in RecordLoss:
+        RECORDS_LOST.labels(cause=loss.value)
+    for path in RecordPath:
+        RECORDS_WRITTEN.labels(path=path.value)
+    for outcome in ResumeOutcome:
+        RESUMES.labels(outcome=outcome.value)
+    for in_time in ("true", "false"):
+        DRAINED.labels(in_time=in_time)
     for kind in KeptKind:
         RETENTION_DELETED.labels(kind=kind.value)
+    for part in BackupPart:
+        for failure in PartFailure:
+            BACKUP_PART_FAILURES.labels(part=part.value, cause=failure.value)
 
 
 _start_every_series()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote, unquote
 
 
 class Kind(StrEnum):
@@ -44,16 +45,34 @@ POOL_REPORT = Namespace("vocero:pool_report:", Kind.CONTROL, "what each worker r
 TOMBSTONES = Namespace("vocero:tombstones", Kind.CONTROL, "what was erased, as digests, for a restored database")
 MAINTENANCE = Namespace("vocero:maintenance", Kind.CONTROL, "that the service is in maintenance, and why")
 CONVERSATION = Namespace("vocero:conversation:", Kind.LEDGER, "conversations that go on, event by event")
+LEDGER_INDEX = Namespace("vocero:ledger:", Kind.LEDGER, "which conversations are not in the database up to their end")
+RESUME_SINCE = Namespace("vocero:resume_since", Kind.CONTROL, "since when conversations that may be resumed are known")
+BREAKER = Namespace("vocero:breaker:", Kind.CONTROL, "which providers are left alone, and who probes them")
 OVERRIDE = Namespace("vocero:override:", Kind.OVERRIDE, "what operators have set by hand")
 SESSION = Namespace("vocero:session:", Kind.SESSION, "who is logged in to the dashboard")
 CACHE = Namespace("vocero:cache:", Kind.CACHE, "what is computed again when it is missing")
 
 CATALOGUE = (
-    TICKET, TICKETS_PER_MINUTE, LIMITER, POOL_REPORTS, POOL_REPORT, TOMBSTONES, MAINTENANCE, CONVERSATION, OVERRIDE,
-    SESSION, CACHE,
+    TICKET, TICKETS_PER_MINUTE, LIMITER, POOL_REPORTS, POOL_REPORT, TOMBSTONES, MAINTENANCE, CONVERSATION,
+    LEDGER_INDEX, RESUME_SINCE, BREAKER, OVERRIDE, SESSION, CACHE,
 )  # fmt: skip
 
 
 def namespace_of(key: bytes) -> Namespace | None:
     """The namespace that `key` is in; None if it is not ours."""
     return next((namespace for namespace in CATALOGUE if namespace.has(key)), None)
+
+
+def conversation_key(conversation_id: str, part: str) -> str:
+    """The key of one `part` of what lies in Redis of a conversation. Whatever the id has in it, it can be read back."""
+    return f"{CONVERSATION.prefix}{quote(conversation_id, safe=_PLAIN, errors='replace')}:{part}"
+
+
+def conversation_of(key: bytes) -> str:
+    """The id in a key of a conversation: what follows the prefix, to the next colon, without a cluster's braces."""
+    named = key[len(CONVERSATION.prefix) :].partition(b":")[0].strip(b"{}")
+    return unquote(named.decode("utf-8", "replace"))
+
+
+_PLAIN = " !#$&'()*+,-./;<=>?@[]^_`|~"
+"""What may stand in a key as it is: all but a colon, a percent sign and braces."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from soak import autobahn, frames, limiter, rollback, rotation, stalls
+from soak import autobahn, frames, ledger, limiter, rollback, rotation, stalls
 from soak.result import MissingPartError, Result, summary
 
 Suite = Callable[[argparse.Namespace], Result]
@@ -20,6 +20,7 @@ SUITES: dict[str, Suite] = {
     "frames": lambda options: frames.run(options.frames),
     "limiter": lambda options: limiter.run(options.seconds, seed=options.seed),
     "rotation": lambda options: rotation.run(options.rotations),
+    "ledger": lambda options: ledger.run(options.workers, seed=options.seed),
     "rollback": lambda options: rollback.run(options.kills, seed=options.seed),
 }
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=limiter.SECONDS, help="of the limiter's storm (%(default)g)")
     parser.add_argument("--rotations", type=int, default=rotation.ROTATIONS, help="of the key (%(default)s)")
     parser.add_argument("--kills", type=int, default=rollback.KILLS, help="of rollbacks, anywhere (%(default)s)")
+    parser.add_argument("--workers", type=int, default=ledger.KILLS, help="with a ledger, killed (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what happens when (%(default)s)")
     parser.add_argument(
         "--strict",

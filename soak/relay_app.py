@@ -72,7 +72,7 @@ class LiveRelays:
             client_stream=from_client,
             agent_stream=from_upstream,
             idle_seconds=WAIT_SECONDS,
-            ping_seconds=WAIT_SECONDS / 3,
+            agent_silence_seconds=WAIT_SECONDS,
         )
         from_client.send, from_upstream.send = relay.send_to_agent, relay.send_to_client
         with self._lock:

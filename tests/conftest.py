@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 import structlog
 from playwright.sync_api import Playwright, sync_playwright
 from sqlalchemy import make_url
@@ -214,7 +215,7 @@ def service(
     """The service with one worker, shared by the session: never stop it, never leave a conversation open."""
     running = servers.start_service(tmp_path_factory.mktemp("service"), api_key, service_settings)
     yield running
-    running.stop()
+    running.discard()
 
 
 @pytest.fixture(scope="session")
@@ -238,6 +239,7 @@ def start_service(
 
     def start(**environment: str) -> servers.RunningService:
         redis_url = valkey.replace("db=0", f"db={next(_redis_databases)}")
+        empty_redis(redis_url)
         settings = {**service_settings, "VOCERO_REDIS_URL": redis_url, **environment}
         running = servers.start_service(tmp_path_factory.mktemp("service"), api_key, settings)
         started.append(running)
@@ -245,4 +247,10 @@ def start_service(
 
     yield start
     for running in started:
-        running.stop()
+        running.discard()
+
+
+def empty_redis(url: str) -> None:
+    """Take out of a test's database what a service left there that was ended at once."""
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()

@@ -140,6 +140,13 @@ class RunningService:
         self.child.stop()
         return self.child.exit_code
 
+    def discard(self) -> None:
+        """End it at once, when nobody wants to see any more how it ends: that saves each test a second and a half.
+
+        What it leaves in Redis expires, and its metrics' folder goes when the next service starts.
+        """
+        self.child.kill()
+
 
 def start_service(
     folder: Path, api_key: str, environment: Mapping[str, str], *, application: str = "service.wsgi:app"
@@ -157,6 +164,8 @@ def start_service(
         "VOCERO_LOG_LEVEL": "debug",
         # What a job asks of the upstream would use up the faults that tests arm for their own requests.
         "VOCERO_COST_FETCH": "false",
+        # Most tests are about what ElevenLabs does; those of the fallback ask for it.
+        "VOCERO_FALLBACK_CHAIN": "elevenlabs",
         **environment,
     }
     child = Child(

@@ -17,13 +17,16 @@ MAX_AGENT_ID_CHARACTERS = 128
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a client shows when it opens the conversation socket, and whether it wants to be told of a wait."""
+    """What a client shows when it opens the conversation socket, and what it wants to be told: of a wait, of what
+    Vocero does besides; `resumes`: it will show a token in its first message instead."""
 
     agent_id: str | None = None
     signature: str | None = None
     api_key: str | None = None
     origin: str | None = None
     wants_queue_status: bool = False
+    wants_events: bool = False
+    resumes: bool = False
 
 
 class Admission:

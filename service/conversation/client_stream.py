@@ -18,6 +18,7 @@ from service.conversation.events import (
     parse_client_message,
     user_audio_start,
 )
+from service.elevenlabs.vocabulary import ClientEvent
 from service.errors import RequestError, TooManyRequestsError
 from service.websocket import TEXT, Message
 
@@ -31,18 +32,22 @@ def _look_away(_message: Mapping[str, Any]) -> None:
 class ClientStream:
     """One conversation's messages from the client to the agent.
 
-    `send` takes what goes on to the agent; `agent_id_of` gives the agent's own event id for one that the client names.
+    `send` takes what goes on to the agent; `agent_id_of` gives the agent's own event id for one that the client names,
+    None for one that the agent does not know: it is of a leg that is over.
     `observe` is shown every message that is no audio.
     `messages_per_second` bounds the rate, with a burst of four seconds' worth; 0 is no bound.
     """
 
-    __slots__ = ("_agent_id_of", "_audio_start", "_counted_at", "_observe", "_rate", "_send", "_tokens")
+    __slots__ = (
+        "_agent_id_of", "_audio_start", "_counted_at", "_observe", "_rate", "_send", "_tokens", "received",
+        "stale_tool_calls",
+    )  # fmt: skip
 
     def __init__(
         self,
         send: Callable[[bytes], None],
         *,
-        agent_id_of: Callable[[int], int],
+        agent_id_of: Callable[[int], int | None],
         messages_per_second: int,
         observe: Callable[[Mapping[str, Any]], None] = _look_away,
     ) -> None:
@@ -54,6 +59,10 @@ class ClientStream:
         self._counted_at = time.monotonic()
         # How this client's audio messages begin, once one was seen: SDKs differ in where they put spaces.
         self._audio_start = USER_AUDIO_START
+        self.received = 0
+        """Messages so far, without audio and the initiation: what a client counts that may come back."""
+        self.stale_tool_calls: set[str] = set()
+        """Ids of calls whose agent is gone: their results are of use to nobody."""
 
     def passes(self, data: bytes | bytearray, start: int, _end: int) -> bool:
         """Whether the message from `start` on is audio, which passes unread: its first bytes tell.
@@ -64,7 +73,9 @@ class ClientStream:
 
     def handle(self, message: Message) -> None:
         """Take one message, and send on what `read` makes of it; raises as that."""
-        self._send(self.read(message))
+        data = self.read(message)
+        if data:
+            self._send(data)
 
     def read_first(self, message: Message) -> tuple[str, bytes]:
         """The kind of a conversation's first message, and its bytes.
@@ -84,7 +95,7 @@ class ClientStream:
         return kind, data
 
     def read(self, message: Message) -> bytes:
-        """The bytes to pass on.
+        """The bytes to pass on; empty if it is not for the agent that speaks now.
 
         Raises:
             RequestError: binary, not JSON, or without a type.
@@ -99,13 +110,21 @@ class ClientStream:
             self._audio_start = audio_start
             return message.data
         parsed = parse_client_message(message.data)
+        kind = parsed.get("type")
+        if kind != ClientEvent.CONVERSATION_INITIATION_CLIENT_DATA:
+            self.received += 1
         self._observe(parsed)
-        return self._with_agents_id(parsed) if parsed.get("type") == "feedback" else message.data
+        if kind == "client_tool_result" and parsed.get("tool_call_id") in self.stale_tool_calls:
+            return b""
+        return self._with_agents_id(parsed) if kind == "feedback" else message.data
 
     def _with_agents_id(self, feedback: dict[str, Any]) -> bytes:
         event_id = feedback.get("event_id")
         if isinstance(event_id, int):
-            feedback["event_id"] = self._agent_id_of(event_id)
+            agents_id = self._agent_id_of(event_id)
+            if agents_id is None:
+                return b""
+            feedback["event_id"] = agents_id
         return orjson.dumps(feedback)
 
     def count(self, messages: int) -> None:

@@ -84,3 +84,9 @@ def build_error_event(code: int, message: str) -> bytes:
     """The `error` event that goes before a close that is not normal."""
     event = {"code": code if code in _ERROR_CODES else 1011, "message": message}
     return orjson.dumps({"type": "error", "error_event": event})
+
+
+def build_agent_changed(before: str, now: str, cause: str, *, spliced: bool) -> bytes:
+    """Our own event for clients that ask: another provider speaks; `spliced`: in the middle of an answer."""
+    event = {"from": before, "to": now, "cause": cause, "spliced": spliced}
+    return orjson.dumps({"type": "agent_changed", "agent_changed_event": event})

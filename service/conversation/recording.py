@@ -8,7 +8,7 @@ puts it aside, and who writes it down is somebody else's concern. Audio itself i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +38,7 @@ class Recording:
         self._begun = time.monotonic()
         self._summary = ConversationSummary(id="", agent_id=agent_id, started_at=datetime.now(UTC))
         self._leg: Leg | None = None
+        self._provider = PROVIDER
         self._sequence = 0
         self._before_it_was_open: list[tuple[Speaker, str]] = []
         self._last_of_agent: Utterance | None = None
@@ -58,7 +59,7 @@ class Recording:
         seconds = time.monotonic() - self._begun
         self._summary = replace(self._summary, id=conversation_id, opening_seconds=round(seconds, 4))
         self._note(self._summary)
-        self._leg = Leg(conversation_id, 1, PROVIDER, datetime.now(UTC), provider_conversation_id=conversation_id)
+        self._leg = Leg(conversation_id, 1, self._provider, datetime.now(UTC), provider_conversation_id=conversation_id)
         self._note(self._leg)
         waiting, self._before_it_was_open = self._before_it_was_open, []
         for speaker, text in waiting:
@@ -66,6 +67,42 @@ class Recording:
 
     def _note_first_audio(self) -> None:
         self._summary = replace(self._summary, first_audio_seconds=round(time.monotonic() - self._begun, 4))
+
+    def begin_leg(self, provider: str) -> None:
+        """`provider` speaks first."""
+        self._provider = provider
+
+    def change_leg(self, provider: str, *, provider_conversation_id: str | None, cause: str) -> None:
+        """Another provider speaks from now on, because of `cause`."""
+        self._provider = provider
+        self._last_of_agent = None
+        if self._leg is None:
+            return
+        now = datetime.now(UTC)
+        self._note(replace(self._leg, ended_at=now, end_cause=cause))
+        self._leg = Leg(
+            self._leg.conversation_id,
+            self._leg.number + 1,
+            provider,
+            now,
+            provider_conversation_id=provider_conversation_id,
+        )
+        self._note(self._leg)
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """Go on with what another worker has kept of the conversation; its leg is over."""
+        for record in records:
+            if isinstance(record, ConversationSummary):
+                self._summary = replace(record, ended_at=None, ended_by=None, end_code=None, end_reason=None)
+            elif isinstance(record, Leg):
+                self._leg = record
+            else:
+                self._sequence = max(self._sequence, record.sequence)
+
+    def leave(self, cause: str) -> None:
+        """It goes on elsewhere, or nowhere: its leg has ended, because of `cause`."""
+        if self._leg is not None:
+            self._note(replace(self._leg, ended_at=datetime.now(UTC), end_cause=cause))
 
     def end(self, by: str, code: int, reason: str) -> None:
         """It is over; nothing is kept of one that never was open."""
@@ -112,7 +149,7 @@ class Recording:
             return None
         self._sequence += 1
         said = Utterance(
-            self._summary.id, self._sequence, speaker, text[:MAX_TEXT_CHARACTERS], datetime.now(UTC), PROVIDER
+            self._summary.id, self._sequence, speaker, text[:MAX_TEXT_CHARACTERS], datetime.now(UTC), self._provider
         )
         self._note(said)
         return said

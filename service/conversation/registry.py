@@ -1,4 +1,8 @@
-"""The conversations of this worker: how many there may be, and the way to end them all when it leaves."""
+"""The conversations of this worker: how many there may be, and the ways to end them all.
+
+The key decision: what the registry knows of a conversation is how it is ended (`DrainableConversation`); it is in the
+registry for as long as its thread runs, also while its client is away.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.conversation.conversation import Conversation
+from service.conversation.draining import DrainableConversation, DrainTimes, drain_all
 from service.errors import MaintenanceError, ServiceUnavailableError
 
 
 class ConversationRegistry:
-    """Holds the live conversations; `capacity` is how many this worker takes."""
+    """Holds the live conversations; `capacity` is how many this worker takes, `times` how it leaves."""
 
-    def __init__(self, *, capacity: int) -> None:
+    def __init__(self, *, capacity: int, times: DrainTimes | None = None) -> None:
         self._capacity = capacity
-        self._live: set[Conversation] = set()
+        self._times = times or DrainTimes()
+        self._live: set[DrainableConversation] = set()
         self._lock = threading.Lock()
         self._draining = False
         self._is_shut = False
 
     @contextmanager
-    def place(self, conversation: Conversation) -> Iterator[None]:
+    def place(self, conversation: DrainableConversation) -> Iterator[None]:
         """A place for `conversation` for as long as it runs.
 
         Raises:
@@ -29,10 +34,7 @@ class ConversationRegistry:
             ServiceUnavailableError: all places are taken, or the worker is leaving.
         """
         with self._lock:
-            if self._is_shut:
-                raise MaintenanceError
-            if self._draining or len(self._live) >= self._capacity:
-                raise ServiceUnavailableError("No conversation can be taken now; try again.", retry_after=2.0)
+            self._check()
             self._live.add(conversation)
         try:
             yield
@@ -40,14 +42,35 @@ class ConversationRegistry:
             with self._lock:
                 self._live.discard(conversation)
 
+    def check(self) -> None:
+        """Raises as `place` if there would be no place now: before a ticket or a token is used up."""
+        with self._lock:
+            self._check()
+
+    def _check(self) -> None:
+        if self._is_shut:
+            raise MaintenanceError
+        if self._draining or len(self._live) >= self._capacity:
+            raise ServiceUnavailableError("No conversation can be taken now; try again.", retry_after=2.0)
+
     def __len__(self) -> int:
         return len(self._live)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether this worker is leaving."""
+        return self._draining
+
     def drain(self) -> None:
-        """Take no more conversations, and tell every client to come back (1012, service restart)."""
+        """Take no more conversations, and send every client away between two turns (1012, service restart).
+
+        Returns when all have gone, or were told to go at once; at most a second after the turn's time.
+        """
         with self._lock:
+            if self._draining:
+                return
             self._draining = True
-        self.end_all(1012, "The service is restarting; connect again.")
+        drain_all(self._all(), self._all, self._times)
 
     def shut(self) -> None:
         """Refuse every new conversation until `reopen`; those that run go on."""
@@ -61,8 +84,10 @@ class ConversationRegistry:
 
     def end_all(self, code: int, reason: str) -> None:
         """End every conversation that runs; waits for none of them."""
-        with self._lock:
-            leaving = list(self._live)
-        for conversation in leaving:
+        for conversation in self._all():
             # Each has its own thread: one client that does not read must not keep the others waiting.
             threading.Thread(target=conversation.end, args=(code, reason), daemon=True).start()
+
+    def _all(self) -> list[DrainableConversation]:
+        with self._lock:
+            return list(self._live)

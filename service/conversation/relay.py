@@ -46,6 +46,9 @@ KERNEL_READ_BYTES = 262_144
 MOST_AWAITED_BYTES = 32_768
 """What the kernel may hold back of a frame until the rest is there."""
 
+MAX_PING_SECONDS = 20.0
+PINGS_BEFORE_IDLE = 3
+
 FRAMES_AT_ONCE = 64
 """Messages of one side that are handled before the others of the process get their turn."""
 
@@ -70,7 +73,7 @@ class Side:
     __slots__ = (
         "_awaited", "_connection", "_does_not_read", "_is_encrypted", "_masks", "_next_round", "_on_end", "_over",
         "_peer_close", "_readable", "_reader", "_reading", "_receive", "_sink", "_sock", "_source",
-        "_stream", "last_received", "outlet",
+        "_stream", "_unsent", "last_received", "outlet",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +113,7 @@ class Side:
         )
         self._sink = self.outlet
         self._source: Side | None = None
+        self._unsent = lent.unsent
 
     def feeds(self, other: Side) -> None:
         """What is read here is written to `other`: it is not read while that one holds something back."""
@@ -119,6 +123,12 @@ class Side:
     def start(self) -> None:
         """Go on: first with what was read already, then with what the socket has."""
         self._next_round.start(self._take_messages)
+
+    def flush(self) -> None:
+        """Send what was left unsent before, or begin to."""
+        unsent, self._unsent = self._unsent, b""
+        if unsent:
+            self.outlet.write(unsent)
 
     def send(self, data: bytes, opcode: int = TEXT) -> None:
         """Send one message, behind what was sent before."""
@@ -153,7 +163,7 @@ class Side:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._connection.take_back(
-            unsent=self.outlet.unsent, last_received=self.last_received, peer_close=self._peer_close
+            unsent=self._unsent + self.outlet.unsent, last_received=self.last_received, peer_close=self._peer_close
         )
         if self._does_not_read:  # waiting once more, for it to take our goodbye, would be in vain
             self._connection.abort()
@@ -249,10 +259,19 @@ class Side:
         self._on_end(self, error)
 
 
+def _nothing() -> None:
+    pass
+
+
+def _ping_seconds(silence_seconds: float) -> float:
+    return min(MAX_PING_SECONDS, silence_seconds / PINGS_BEFORE_IDLE)
+
+
 class Relay:
     """Carries between two connections until either ends; what each side says goes through its stream.
 
-    `send_to_agent` and `send_to_client` put a message between those that pass.
+    `send_to_agent` and `send_to_client` put a message between those that pass. A client's connection counts as lost
+    after `idle_seconds` without a byte, the agent's after `agent_silence_seconds`; each is pinged three times before.
     """
 
     def __init__(
@@ -264,7 +283,7 @@ class Relay:
         client_stream: Stream,
         agent_stream: Stream,
         idle_seconds: float,
-        ping_seconds: float,
+        agent_silence_seconds: float,
     ) -> None:
         self._client = Side(client, loop=loop, stream=client_stream, on_end=self._end)
         self._agent = Side(agent, loop=loop, stream=agent_stream, on_end=self._end)
@@ -272,24 +291,27 @@ class Relay:
         self._agent.feeds(self._client)
         self.send_to_client = self._client.send
         self.send_to_agent = self._agent.send
-        self._idle_seconds = idle_seconds
-        self._ping_seconds = ping_seconds
-        self._clock = loop.timer(ping_seconds, ping_seconds)
+        self._patience = ((self._client, idle_seconds), (self._agent, agent_silence_seconds))
+        round_seconds = min(map(_ping_seconds, (idle_seconds, agent_silence_seconds)))
+        self._clock = loop.timer(round_seconds, round_seconds)
         self._over = threading.Event()
         self._error: Exception | None = None
         self.ended_by_client = False
+        for side in (self._client, self._agent):
+            side.flush()
 
-    def run(self) -> None:
-        """Carry until a side ends or `stop` is called.
+    def run(self, begin: Callable[[], None] = _nothing) -> None:
+        """Carry until a side ends or `stop` is called; `begin` is called first, and may send what goes before the rest.
 
         Raises:
             VoceroError: why it ended; `ended_by_client` tells which side that was. Nothing after `stop`.
             Exception: whatever a message's callback raised that nobody foresaw.
         """
         self._clock.start(self._check)
-        self._agent.start()
-        self._client.start()
         try:
+            begin()
+            self._agent.start()
+            self._client.start()
             self._over.wait()
         finally:
             self._clock.close()
@@ -302,10 +324,14 @@ class Relay:
         """End it from outside; may be called from any thread of the loop."""
         self._over.set()
 
+    def break_off(self, error: Exception) -> None:
+        """End it because of the agent; `run` raises `error`. For a callback of the loop."""
+        self._end(self._agent, error)
+
     def _check(self) -> None:
         now = time.monotonic()
-        for side in (self._client, self._agent):
-            side.check(now, ping_after=self._ping_seconds, dead_after=self._idle_seconds)
+        for side, seconds in self._patience:
+            side.check(now, ping_after=_ping_seconds(seconds), dead_after=seconds)
 
     def _end(self, side: Side, error: Exception) -> None:
         if self._error is None:

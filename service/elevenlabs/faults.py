@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import orjson
 
+from service.elevenlabs.fault_actions import FailoverCause, Fault, FaultAction, FaultDomain, fault_of
 from service.elevenlabs.fault_rules import CLOSE_RULES, HTTP_RULES, WIRE_RULES, HttpRule, Phase
 from service.elevenlabs.vocabulary import CloseCode
 from service.errors import (
@@ -28,11 +29,16 @@ from service.errors import (
 
 __all__ = [
     "MAX_ERROR_BODY_BYTES",
+    "FailoverCause",
+    "Fault",
+    "FaultAction",
+    "FaultDomain",
     "Phase",
     "error_from_close",
     "error_from_event",
     "error_from_exception",
     "error_from_response",
+    "fault_of",
     "retry_after_seconds",
 ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from service.fallback.faq_file import Faq, read_faq
 from service.fallback.faq_index import FaqIndex, KnownQuestion
 from service.fallback.faq_words import Language, detect_language
+from service.fallback.talk_history import PastTurn, last_of_agent
 
 THRESHOLD = 0.38
 """The least score of an answer. Set by measurement: 0.02 more costs 2 % of the right answers, 0.02 less lets 2 % more
@@ -51,10 +52,17 @@ class FaqDialogue:
         """
         return cls(read_faq(path))
 
-    def reply(self, question: str, *, language: str | None = None, history: Sequence[str] = ()) -> Reply:
+    def reply(
+        self,
+        question: str,
+        *,
+        language: str | None = None,
+        history: Sequence[PastTurn] = (),
+        context: Sequence[str] = (),  # noqa: ARG002 (a file of answers has no use for it)
+    ) -> Reply:
         """Answer `question` in `language`, or in the question's own language when that is None.
 
-        `history` is what the agent said before, oldest first: "repeat that" says the last of it again. A `language`
+        `history` is what was said before, oldest first: "repeat that" says the agent's last words again. A `language`
         other than English or Spanish is taken for None.
         """
         detected = detect_language(question)
@@ -64,8 +72,8 @@ class FaqDialogue:
         if match is None or match.score < THRESHOLD:
             return Reply(self._faq.unknown[spoken], None, spoken, match.score if match else 0.0)
         topic = self._topics[match.topic]
-        said = history[-1] if history and topic.answer_again else topic.answers[spoken]
-        return Reply(said, topic.id, spoken, match.score)
+        said = last_of_agent(history) if topic.answer_again else None
+        return Reply(said or topic.answers[spoken], topic.id, spoken, match.score)
 
 
 def _known(language: str | None) -> Language | None:

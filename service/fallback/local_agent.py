@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,10 @@ from service.fallback.local_agent_profile import AgentProfile
 from service.fallback.local_agent_speech import Answer, Pace
 from service.fallback.local_agent_thinking import Dialogue, Thinker
 from service.fallback.local_agent_threads import Action, Mailbox, Timers, Worker
-from service.fallback.local_agent_tools import ToolCall
+from service.fallback.local_agent_tools import ToolCall, ToolDesk
 from service.fallback.local_voice import Voice
+from service.fallback.takeover import Opening
+from service.fallback.talk_history import PastTurn, TalkHistory
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +48,11 @@ class LocalAgent:
 
     `emit` gets every server event, in order and from one thread; it may block a while, and a SocketError out of it
     ends the agent silently. `on_end(code, reason)` is called once when the agent itself ends the conversation, after
-    the `error` event if there is one. `ears` is None when speech cannot be understood here. `history` is what the
-    agent said before it took over, and `first_event_id` lies above every id that the client has seen.
+    the `error` event if there is one. `ears` is None when speech cannot be understood here.
 
-    `ping_seconds` is the cadence of pings. The client's first event is waited for during `initiation_seconds`.
+    `ping_seconds` is the cadence of pings. The client's first event is waited for during `initiation_seconds`; an agent
+    with an `opening` waits for none: it takes a conversation over. `history` is what was said in that before, and
+    `first_event_id` the id of its first turn here.
     """
 
     def __init__(
@@ -65,8 +68,9 @@ class LocalAgent:
         pace: Pace | None = None,
         ping_seconds: float = 5.0,
         initiation_seconds: float = 10.0,
-        history: tuple[str, ...] = (),
+        history: Iterable[PastTurn] = (),
         first_event_id: int = 1,
+        opening: Opening | None = None,
     ) -> None:
         self._profile = profile
         self._conversation_id = conversation_id
@@ -79,10 +83,12 @@ class LocalAgent:
         self._thread = threading.Thread(target=self._run, name="local-agent", daemon=True)
         self._mouth_worker = Worker("local-agent-mouth", capacity=1)  # a newer answer replaces one that still waits
         self._ears_worker = Worker("local-agent-ears", capacity=8)
+        self._opening = opening
         # All that follows belongs to the agent's thread.
+        self._history = TalkHistory(history)
         self._mouth = Mouth(
             voice, worker=self._mouth_worker, pace=pace or Pace(), emit=self._emit, post=self._post,
-            on_said=self._on_said, history=history,
+            on_said=self._on_said, history=self._history,
             on_failed=lambda: self._end(1002, "The agent could not speak.", error_type="tts_cascade_error"),
         )  # fmt: skip
         self._thinker = Thinker(
@@ -92,17 +98,26 @@ class LocalAgent:
         self._listener: Listener | None = None
         self._variables: Mapping[str, str] = {}
         self._timers = Timers()
+        self._tools = ToolDesk(timers=self._timers, emit=self._emit, on_result=self._on_tool_result)
         self._pings = Pings()
         self.notes = Notes()
         self._begun = False
         self._ending: tuple[int, str] | None = None
         self._event_id = first_event_id - 1
-        self._tool_call: ToolCall | None = None
         self._farewell_id: int | None = None
         self._nudges = 0
-        self._last_input = 0.0
-        self._last_vad_score = 0.0
-        self._handlers = self._client_event_handlers()
+        self._last_input = self._last_vad_score = 0.0
+        self._handlers: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+            events.USER_AUDIO: self._on_audio,
+            "pong": lambda event: self._pings.answered(event["event_id"]),
+            "user_message": self._on_user_message,
+            "user_activity": lambda _: self._user_acted(),
+            "contextual_update": lambda event: self.notes.add_context(event["text"], event.get("context_id")),
+            "client_tool_result": self._tools.take_result,
+            "mcp_tool_approval_result": lambda _: None,  # no tool of ours asks for approval
+            "feedback": lambda event: self.notes.set_feedback(event["event_id"], event["score"]),
+            "multimodal_message": self._on_multimodal_message,
+        }
         self._alarms: Mapping[str, Action] = {
             "initiation": lambda: self._begin({}),
             "ping": self._on_ping_due,
@@ -110,7 +125,7 @@ class LocalAgent:
             "max_duration": lambda: self._end(1000, "max_duration_exceeded", error_type="max_duration_exceeded"),
             "turn": self._on_turn_timeout,
             "silence": lambda: self._end(1000, "silence_end_call_timeout"),
-            "tool": self._on_tool_timeout,
+            "tool": self._tools.time_out,
         }
 
     # --- For others' threads
@@ -145,7 +160,8 @@ class LocalAgent:
     # --- The agent's thread
 
     def _run(self) -> None:
-        self._timers.set("initiation", time.monotonic() + self._initiation_seconds)
+        wait = self._initiation_seconds if self._opening is None else 0.0
+        self._timers.set("initiation", time.monotonic() + wait)
         try:
             while not self._mailbox.closed:
                 self._guarded(self._mailbox.take(self._next_deadline()))
@@ -198,8 +214,11 @@ class LocalAgent:
     def _begin(self, initiation: Mapping[str, Any]) -> None:
         self._begun = True
         self._timers.clear("initiation")
-        opened = read_initiation(self._profile, initiation, conversation_id=self._conversation_id)
-        self._profile, self._variables = profile, variables = opened.profile, opened.variables
+        opening = self._opening
+        if opening is None:
+            self._profile, variables = read_initiation(self._profile, initiation, conversation_id=self._conversation_id)
+            opening = Opening(variables=variables, greets=True)
+        profile, self._variables = self._profile, opening.variables
         if not profile.text_only:
             self._listener = self._open_listener(profile)
         self._emit(events.metadata(self._conversation_id, profile.output_format, profile.input_format))
@@ -208,8 +227,18 @@ class LocalAgent:
         self._timers.set("ping", now)
         self._timers.set("input", now + profile.input_timeout_seconds)
         self._timers.set("max_duration", now + profile.max_duration_seconds)
-        if profile.first_message.strip():
-            self._say(self._next_event_id(), fill_variables(profile.first_message, variables, place="first message"))
+        self._say_first(opening, profile)
+
+    def _say_first(self, opening: Opening, profile: AgentProfile) -> None:
+        if opening.farewell:
+            self._say(self._next_event_id(), opening.farewell, then_end=True)
+        elif opening.question:
+            self._answer_question(self._next_event_id(), opening.question)
+        elif opening.splice is not None:
+            self._mouth.say(self._next_event_id(), opening.splice.whole, profile, splice=opening.splice)
+        elif opening.greets and profile.first_message.strip():
+            text = fill_variables(profile.first_message, self._variables, place="first message")
+            self._say(self._next_event_id(), text)
         else:
             self._await_user()
 
@@ -223,19 +252,6 @@ class LocalAgent:
         )  # fmt: skip
 
     # --- What the client sends
-
-    def _client_event_handlers(self) -> Mapping[str, Callable[[Mapping[str, Any]], None]]:
-        return {
-            events.USER_AUDIO: self._on_audio,
-            "pong": lambda event: self._pings.answered(event["event_id"]),
-            "user_message": self._on_user_message,
-            "user_activity": lambda _: self._user_acted(),
-            "contextual_update": lambda event: self.notes.add_context(event["text"], event.get("context_id")),
-            "client_tool_result": self._on_tool_result,
-            "mcp_tool_approval_result": lambda _: None,  # no tool of ours asks for approval
-            "feedback": lambda event: self.notes.set_feedback(event["event_id"], event["score"]),
-            "multimodal_message": self._on_multimodal_message,
-        }
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         kind = events.read_kind(event)
@@ -291,17 +307,19 @@ class LocalAgent:
         question = question[:MAX_QUESTION_CHARACTERS]
         self._give_up_answer()
         if tool := self._profile.tool_by_words(question):
-            self._call_tool(ToolCall(tool, event_id))
+            self._tools.call(ToolCall(tool, event_id))
         elif self._profile.goodbye.matches_words(question):
             self._say(event_id, self._profile.words.farewell, then_end=True)
         else:
             language = self._profile.expected_language
-            self._thinker.think(event_id, question, language=language, history=self._mouth.history)
+            context = [text for text in (self._profile.prompt, *self.notes.contexts) if text]
+            self._thinker.think(event_id, question, language=language, history=self._history.turns, context=context)
+        self._history.note("user", question)
 
     def _on_reply(self, event_id: int, reply: Reply) -> None:
         self._profile = self._profile.in_language(reply.language)
         if tool := self._profile.tool_by_topic(reply.topic):
-            self._call_tool(ToolCall(tool, event_id))
+            self._tools.call(ToolCall(tool, event_id))
             return
         text = fill_variables(reply.text, self._variables, place="answer")
         self._say(event_id, text, then_end=reply.topic in self._profile.goodbye.topics)
@@ -324,29 +342,10 @@ class LocalAgent:
     def _give_up_answer(self) -> None:
         """Let nothing come of an answer that is looked for or waits for a tool."""
         self._thinker.give_up()
-        self._tool_call = self._farewell_id = None
-        self._timers.clear("tool")
+        self._tools.give_up()
+        self._farewell_id = None
 
-    # --- The client's tools
-
-    def _call_tool(self, call: ToolCall) -> None:
-        self._give_up_answer()
-        self._tool_call = call
-        self._timers.set("tool", time.monotonic() + call.timeout_seconds)
-        self._emit(call.request())
-        self._emit(call.to_client())
-
-    def _on_tool_result(self, event: Mapping[str, Any]) -> None:
-        call = self._tool_call
-        if call is not None and event["tool_call_id"] == call.call_id:  # else it is late, and the talk has moved on
-            self._finish_tool(call, event["result"], is_error=bool(event.get("is_error")))
-
-    def _on_tool_timeout(self) -> None:
-        if self._tool_call is not None:
-            self._finish_tool(self._tool_call, "", is_error=True)
-
-    def _finish_tool(self, call: ToolCall, result: Any, *, is_error: bool) -> None:
-        self._emit(call.response(is_error=is_error))
+    def _on_tool_result(self, call: ToolCall, result: Any, is_error: bool) -> None:
         if is_error:
             self._say(call.event_id, self._profile.words.tool_failed)
             return
@@ -377,7 +376,7 @@ class LocalAgent:
             self._timers.set("silence", now + self._profile.silence_end_call_seconds)
 
     def _on_turn_timeout(self) -> None:
-        if self._thinker.is_busy or self._tool_call is not None:
+        if self._thinker.is_busy or self._tools.is_busy:
             return
         self._nudges += 1
         self._say(self._next_event_id(), self._profile.words.still_there)

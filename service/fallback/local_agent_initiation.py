@@ -6,11 +6,12 @@ rather than being ignored: a client that believes it changed the voice must not 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.errors import RequestError
 from service.fallback.local_agent_profile import AgentProfile
@@ -22,12 +23,11 @@ TEXT_INPUT_TIMEOUT_SECONDS = 600.0
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
-@dataclass(frozen=True)
-class Initiation:
+class Initiation(NamedTuple):
     """One conversation's effective profile and the values for `{{name}}` in what the agent says."""
 
     profile: AgentProfile
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str]
 
 
 def read_initiation(profile: AgentProfile, event: Mapping[str, Any], *, conversation_id: str) -> Initiation:
@@ -42,15 +42,39 @@ def read_initiation(profile: AgentProfile, event: Mapping[str, Any], *, conversa
         effective = replace(
             effective, input_timeout_seconds=max(effective.input_timeout_seconds, TEXT_INPUT_TIMEOUT_SECONDS)
         )
-    system = {
-        "system__agent_id": profile.agent_id,
-        "system__conversation_id": conversation_id,
-        "system__time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    variables = {
+        **_read_variables(event.get("dynamic_variables") or {}),
+        **_system_variables(profile, conversation_id),
     }
-    variables = {**_read_variables(event.get("dynamic_variables") or {}), **system}
     fill_variables(effective.first_message, variables, place="first message")
     fill_variables(effective.prompt, variables, place="prompt")
     return Initiation(effective, variables)
+
+
+def accept_initiation(profile: AgentProfile, event: Mapping[str, Any], *, conversation_id: str) -> Initiation:
+    """Apply as much of a client's event to an agent as the agent can do; whatever it cannot is left out."""
+    asked = event.get("conversation_config_override")
+    for name, value in _acceptable_fields(asked if isinstance(asked, Mapping) else {}):
+        apply = _APPLIERS.get(name)
+        if apply is not None:
+            with contextlib.suppress(RequestError):
+                profile = apply(profile, value)
+    variables = ForgivingVariables(_system_variables(profile, conversation_id))
+    given = event.get("dynamic_variables")
+    for name, value in (given if isinstance(given, Mapping) else {}).items():
+        with contextlib.suppress(RequestError):
+            variables.update(_read_variables({name: value}))
+    return Initiation(profile, variables)
+
+
+class ForgivingVariables(dict[str, str]):
+    """Variables of which none is missing: one whose value only ElevenLabs knows is left out of what is said."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def __missing__(self, _name: str) -> str:
+        return ""
 
 
 def fill_variables(text: str, variables: Mapping[str, str], *, place: str) -> str:
@@ -66,6 +90,14 @@ def fill_variables(text: str, variables: Mapping[str, str], *, place: str) -> st
             f"Missing required dynamic variables in {place}: {{{names}}}", code="missing_dynamic_variable"
         )
     return _VARIABLE.sub(lambda match: variables[match.group(1)], text)
+
+
+def _system_variables(profile: AgentProfile, conversation_id: str) -> dict[str, str]:
+    return {
+        "system__agent_id": profile.agent_id,
+        "system__conversation_id": conversation_id,
+        "system__time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _read_variables(values: Mapping[str, Any]) -> dict[str, str]:
@@ -105,6 +137,12 @@ def _asked_fields(asked: Mapping[str, Any]) -> list[tuple[str, Any]]:
             found.extend(value.items() if group == "agent" and isinstance(value, Mapping) else [(name, value)])
     set_fields = [(name, value) for name, value in found if value is not None]
     return sorted(set_fields, key=lambda item: item[0] != "language")
+
+
+def _acceptable_fields(asked: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """List the leaf fields of the sections that make sense."""
+    sections = {name: value for name, value in asked.items() if isinstance(value, Mapping) or name == "text_only"}
+    return _asked_fields(sections)
 
 
 def _override_error(message: str) -> RequestError:

@@ -7,7 +7,6 @@ work run on the agent's thread; the voice runs on a worker and reports through t
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -19,16 +18,17 @@ from service.fallback.local_agent_profile import AgentProfile
 from service.fallback.local_agent_speech import Answer, Pace, SpokenAnswer, WrittenAnswer
 from service.fallback.local_agent_threads import Action, Worker
 from service.fallback.local_voice import Voice
+from service.fallback.takeover import Splice
+from service.fallback.talk_history import TalkHistory
 
 log = structlog.get_logger(__name__)
-
-KEPT_UTTERANCES = 50
 
 
 class Mouth:
     """Says one answer after the other. `emit` sends an event, `post` runs an action on the agent's thread.
 
-    `on_said` is called when an answer has been heard to its end, `on_failed` when the voice broke.
+    `on_said` is called when an answer has been heard to its end, `on_failed` when the voice broke. What the user got to
+    hear or read is noted in `history`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Mouth:
         post: Callable[[Action], bool],
         on_said: Callable[[Answer], None],
         on_failed: Action,
-        history: tuple[str, ...] = (),
+        history: TalkHistory,
     ) -> None:
         self._voice = voice
         self._worker = worker
@@ -51,7 +51,7 @@ class Mouth:
         self._on_said = on_said
         self._on_failed = on_failed
         self._answer: Answer | None = None
-        self._said: deque[str] = deque(history, maxlen=KEPT_UTTERANCES)
+        self._history = history
 
     @property
     def is_busy(self) -> bool:
@@ -59,22 +59,20 @@ class Mouth:
         return self._answer is not None
 
     @property
-    def history(self) -> tuple[str, ...]:
-        """What the user got to hear or read, oldest first."""
-        return tuple(self._said)
-
-    @property
     def next_at(self) -> float | None:
         """When `advance` has something to do again; None while there is nothing but to wait for the voice."""
         return self._answer.next_at() if self._answer else None
 
-    def say(self, event_id: int, text: str, profile: AgentProfile) -> None:
-        """Say `text` instead of whatever is being said, which is interrupted."""
+    def say(self, event_id: int, text: str, profile: AgentProfile, *, splice: Splice | None = None) -> None:
+        """Say `text` instead of whatever is being said, which is interrupted; of a `splice` its rest."""
         self.interrupt()
+        now = time.monotonic()
         if profile.text_only:
-            self._answer = WrittenAnswer(event_id, text, pace=self._pace, now=time.monotonic())
+            self._answer = WrittenAnswer(event_id, text, pace=self._pace, now=now, splice=splice)
             return
-        answer = SpokenAnswer(event_id, text, output_format=profile.output_format, pace=self._pace)
+        answer = SpokenAnswer(
+            event_id, text, output_format=profile.output_format, pace=self._pace, now=now, splice=splice
+        )
         self._answer = answer
         self._worker.submit(partial(self._speak, answer, profile))
 
@@ -87,7 +85,7 @@ class Mouth:
             self._emit(event)
         if answer.is_over(time.monotonic()):
             self._answer = None
-            self._said.append(answer.text)
+            self._history.note("agent", answer.text)
             self._on_said(answer)
 
     def drop(self) -> None:
@@ -106,10 +104,10 @@ class Mouth:
         if isinstance(answer, WrittenAnswer):
             for event in answer.rest():
                 self._emit(event)
-            self._said.append(answer.text)
+            self._history.note("agent", answer.text)
         elif answer is not None and answer.has_begun:
             heard = answer.heard_text(time.monotonic())
-            self._said.append(heard)
+            self._history.note("agent", heard)
             self._emit(events.interruption(answer.event_id))
             if heard != answer.text:
                 self._emit(events.agent_response_correction(answer.event_id, answer.text, heard))
@@ -118,7 +116,7 @@ class Mouth:
         """Turn an answer into sound, on the worker, a few sentences ahead of what was sent."""
         try:
             pieces = self._voice.speak(
-                answer.text, language=profile.language, speed=profile.speed, variant=profile.voice_variant
+                answer.to_speak, language=profile.language, speed=profile.speed, variant=profile.voice_variant
             )
             for piece in pieces:
                 if not answer.wait_for_room() or not self._post(partial(answer.add, piece, answer.encoded(piece))):

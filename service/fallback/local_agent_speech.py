@@ -18,6 +18,7 @@ from service.fallback.audio_formats import encode
 from service.fallback.local_agent_events import Event
 from service.fallback.local_agent_profile import BYTES_PER_SECOND
 from service.fallback.spoken_piece import Alignment, SpokenPiece
+from service.fallback.takeover import Splice
 
 SENTENCES_AHEAD = 3
 ROOM_SECONDS = 30.0
@@ -50,11 +51,14 @@ class Chunk:
 
 
 class PlaybackClock:
-    """What a client that plays sound as it comes has played by now; it stalls when it has run out of sound."""
+    """What a client that plays sound as it comes has played by now; it stalls when it has run out of sound.
 
-    def __init__(self) -> None:
+    `ends_at` is when the client will have played what others have sent it before.
+    """
+
+    def __init__(self, *, ends_at: float = float("-inf")) -> None:
         self._sent_seconds = 0.0
-        self.ends_at = float("-inf")
+        self.ends_at = ends_at
 
     def sent(self, seconds: float, now: float) -> None:
         """Note that so much sound was sent now."""
@@ -70,21 +74,32 @@ class SpokenAnswer:
     """An answer with sound: sentences are added by the voice's thread through the agent's mailbox, chunks leave.
 
     `room` holds the voice back to a few sentences ahead; `cancelled` ends it. Everything else is for one thread.
+    Of a `splice` only the rest is spoken, and its begin counts as heard.
     """
 
-    def __init__(self, event_id: int, text: str, *, output_format: str, pace: Pace) -> None:
+    def __init__(
+        self,
+        event_id: int,
+        text: str,
+        *,
+        output_format: str,
+        pace: Pace,
+        now: float = 0.0,
+        splice: Splice | None = None,
+    ) -> None:
         self.event_id = event_id
         self.text = text
+        self.to_speak = text if splice is None else splice.rest
         self.cancelled = threading.Event()
         self.room = threading.Semaphore(SENTENCES_AHEAD)
         self._output_format = output_format
         self._pace = pace
-        self._clock = PlaybackClock()
+        self._clock = PlaybackClock() if splice is None else PlaybackClock(ends_at=now + splice.unplayed_seconds)
         self._chunks: deque[Chunk] = deque()
-        self._character_ends: list[float] = []
+        self._character_ends = [0.0] * (len(text) - len(self.to_speak))
         self._spoken_seconds = 0.0
         self._first_sent_at: float | None = None
-        self._announced = False
+        self._announced = splice is not None and not splice.announce
         self._complete = False
 
     def encoded(self, piece: SpokenPiece) -> bytes:
@@ -153,7 +168,7 @@ class SpokenAnswer:
 
     def heard_text(self, now: float) -> str:
         """Return the answer up to the last word that the user has heard to its end."""
-        heard = self._clock.heard_seconds(now)
+        heard = max(0.0, self._clock.heard_seconds(now))
         # A tenth of a millisecond: sums of floats must not cost the last word.
         count = bisect_right(self._character_ends, heard + 1e-4)
         if count >= len(self.text):
@@ -174,19 +189,24 @@ class SpokenAnswer:
 
 
 class WrittenAnswer:
-    """An answer in text-only mode: parts as a language model streams them, then the whole."""
+    """An answer in text-only mode: parts as a language model streams them, then the whole.
 
-    def __init__(self, event_id: int, text: str, *, pace: Pace, now: float) -> None:
+    Of a `splice` only the parts of the rest are sent, and the whole only if the client was not told it.
+    """
+
+    def __init__(self, event_id: int, text: str, *, pace: Pace, now: float, splice: Splice | None = None) -> None:
         self.event_id = event_id
         self.text = text
         self._pace = pace
-        parts = [events.chat_response_part(event_id, "delta", part) for part in _parts(text, pace.words_a_part)]
+        to_write = text if splice is None else splice.rest
+        parts = [events.chat_response_part(event_id, "delta", part) for part in _parts(to_write, pace.words_a_part)]
+        begins = splice is None or not splice.spoken
         self._events = deque(
             [
-                events.chat_response_part(event_id, "start"),
+                *([events.chat_response_part(event_id, "start")] if begins else []),
                 *parts,
                 events.chat_response_part(event_id, "stop"),
-                events.agent_response(event_id, text),
+                *([events.agent_response(event_id, text)] if splice is None or splice.announce else []),
             ]
         )
         self._due_at = now

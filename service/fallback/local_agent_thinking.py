@@ -5,7 +5,7 @@ The key decision: a thought is given up by forgetting its number. Its reply may 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import structlog
 
 from service.fallback.faq_dialogue import Reply
 from service.fallback.local_agent_threads import Action, Worker
+from service.fallback.talk_history import PastTurn
 
 log = structlog.get_logger(__name__)
 
@@ -20,8 +21,15 @@ log = structlog.get_logger(__name__)
 class Dialogue(Protocol):
     """What finds the answer to a question: `FaqDialogue`, or a language model's endpoint."""
 
-    def reply(self, question: str, *, language: str | None = None, history: tuple[str, ...] = ()) -> Reply:
-        """Answer; `history` is what the agent said before, oldest first."""
+    def reply(
+        self,
+        question: str,
+        *,
+        language: str | None = None,
+        history: Sequence[PastTurn] = (),
+        context: Sequence[str] = (),
+    ) -> Reply:
+        """Answer; `history` is what was said before, oldest first, and `context` what else there is to know."""
 
 
 class Thinker:
@@ -51,19 +59,28 @@ class Thinker:
         """Whether a reply is awaited."""
         return self._event_id is not None
 
-    def think(self, event_id: int, question: str, *, language: str | None, history: tuple[str, ...]) -> None:
+    def think(
+        self,
+        event_id: int,
+        question: str,
+        *,
+        language: str | None,
+        history: Sequence[PastTurn],
+        context: Sequence[str],
+    ) -> None:
         """Find the answer to the question of turn `event_id`, and forget every earlier one."""
         self._event_id = event_id
-        self._worker.submit(partial(self._ask, event_id, question, language, history))
+        ask = partial(self._dialogue.reply, question, language=language, history=history, context=context)
+        self._worker.submit(partial(self._ask, event_id, ask))
 
     def give_up(self) -> None:
         """Want no reply any more."""
         self._event_id = None
 
-    def _ask(self, event_id: int, question: str, language: str | None, history: tuple[str, ...]) -> None:
+    def _ask(self, event_id: int, ask: Callable[[], Reply]) -> None:
         """Ask the dialogue, on the worker."""
         try:
-            reply = self._dialogue.reply(question, language=language, history=history)
+            reply = ask()
         except Exception:  # a worker: whatever the dialogue's failure is, the client is told that there is no answer
             log.exception("the dialogue failed")
             self._post(self._on_failed)

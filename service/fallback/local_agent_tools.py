@@ -1,4 +1,4 @@
-"""One call of a tool: of the client's, or of the agent's own `end_call`.
+"""The agent's tools: one call of a tool (of the client's, or the agent's own `end_call`), and the desk for calls.
 
 The key decision: a call knows the events that tell of it, so that its name, id and type are the same in all of them.
 """
@@ -6,12 +6,15 @@ The key decision: a call knows the events that tell of it, so that its name, id 
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.fallback import local_agent_events as events
 from service.fallback.local_agent_events import Event
 from service.fallback.local_agent_profile import ClientTool
+from service.fallback.local_agent_threads import Timers
 
 MAX_RESULT_CHARACTERS = 2_000
 
@@ -53,3 +56,50 @@ class ToolCall:
         """Put the client's result into the sentence; what is not text is written as JSON."""
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
         return template.replace("{result}", text.strip()[:MAX_RESULT_CHARACTERS])
+
+
+class ToolDesk:
+    """Calls the client's tools, one at a time, and takes the results; for the agent's thread.
+
+    `on_result(call, result, is_error)` is told how it went. The timer "tool" is the desk's.
+    """
+
+    def __init__(
+        self, *, timers: Timers, emit: Callable[[Event], None], on_result: Callable[[ToolCall, Any, bool], None]
+    ) -> None:
+        self._timers = timers
+        self._emit = emit
+        self._on_result = on_result
+        self._call: ToolCall | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a result is awaited."""
+        return self._call is not None
+
+    def call(self, call: ToolCall) -> None:
+        """Ask the client to run a tool, and want no earlier call's result any more."""
+        self._call = call
+        self._timers.set("tool", time.monotonic() + call.timeout_seconds)
+        self._emit(call.request())
+        self._emit(call.to_client())
+
+    def take_result(self, event: Mapping[str, Any]) -> None:
+        """Take a result of the client's; one that is late means nothing, because the talk has moved on."""
+        if self._call is not None and event["tool_call_id"] == self._call.call_id:
+            self._finish(event["result"], is_error=bool(event.get("is_error")))
+
+    def time_out(self) -> None:
+        """The client has taken too long."""
+        self._finish("", is_error=True)
+
+    def give_up(self) -> None:
+        """Want no result any more."""
+        self._call = None
+        self._timers.clear("tool")
+
+    def _finish(self, result: Any, *, is_error: bool) -> None:
+        if (call := self._call) is not None:
+            self.give_up()
+            self._emit(call.response(is_error=is_error))
+            self._on_result(call, result, is_error)

@@ -13,6 +13,7 @@ from typing import cast
 import redis
 
 from service import redis_keys
+from service.redis_keys import conversation_of
 
 SCAN_COUNT = 1000
 BATCH = 200
@@ -31,8 +32,3 @@ def delete_conversation_keys(store: redis.Redis, is_erased: Callable[[str], bool
     while batch := list(islice(theirs, BATCH)):
         deleted += store.unlink(*batch)
     return deleted
-
-
-def conversation_of(key: bytes) -> str:
-    """The id in a key of a conversation: what follows the prefix, to the next colon, without a cluster's braces."""
-    return key[len(_PREFIX) :].partition(b":")[0].strip(b"{}").decode("utf-8", "replace")

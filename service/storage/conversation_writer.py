@@ -10,20 +10,19 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from service import metrics
-from service.errors import ServiceUnavailableError
-from service.storage.conversation_records import ConversationSummary, Leg, Utterance
+from service.metrics import RecordLoss, RecordPath
+from service.storage.conversation_records import ConversationSummary
 from service.storage.conversations import Conversations
+from service.storage.record_writer import Record, RecordWriter
+
+__all__ = ["BATCH", "ConversationWriter", "Record"]
 
 log = structlog.get_logger(__name__)
-
-Record = ConversationSummary | Leg | Utterance
-"""One thing that is kept; a later one of the same name (id, leg, sequence) takes the place of the one before."""
 
 MAX_WAITING = 20_000
 """Records: some 200 bytes each but for their text, which its maker bounds (`service.conversation.recording`)."""
@@ -45,8 +44,7 @@ class ConversationWriter:
         max_waiting: int = MAX_WAITING,
         on_refused: Callable[[ConversationSummary], None] | None = None,
     ) -> None:
-        self._conversations = conversations
-        self._on_refused = on_refused
+        self._writer = RecordWriter(conversations, on_refused=on_refused)
         self._max_waiting = max_waiting
         self._waiting: deque[Record] = deque()
         self._under_way = 0
@@ -69,13 +67,13 @@ class ConversationWriter:
             self._thread.join(timeout)
         self._gives_up.set()
         if self._waiting or self._under_way:
-            self._lose(self.pending, "the process has ended")
+            self._lose(self.pending, RecordLoss.ENDED, "the process has ended")
             self._waiting.clear()
 
     def note(self, record: Record) -> None:
         """Put a record aside; returns at once, and never raises."""
         if self.pending >= self._max_waiting:
-            self._lose(1, "too many wait for the database")
+            self._lose(1, RecordLoss.NO_MEMORY, "too many wait for the database")
             return
         self._waiting.append(record)
         self._wake.set()
@@ -118,65 +116,12 @@ class ConversationWriter:
 
     def _write(self, batch: list[Record]) -> list[Record]:
         """Write the records in their order; the result is what is left when the database did not answer."""
-        written = 0
-        try:
-            for run in _runs(batch):
-                self._write_run(run)
-                written += len(run)
-                metrics.records_were_written(len(run))
-        except ServiceUnavailableError as exc:
-            log.debug("conversations cannot be written now", reason=str(exc.__cause__ or exc))
+        written = len(batch) - self._writer.write(batch).left
+        metrics.records_were_written(written, RecordPath.DIRECT)
         return batch[written:]
 
-    def _write_run(self, run: list[Record]) -> None:
-        try:
-            first = run[0]
-            if isinstance(first, ConversationSummary):
-                self._write_summary(first)
-            elif isinstance(first, Leg):
-                self._conversations.put_leg(first)
-            else:
-                self._conversations.append(record for record in run if isinstance(record, Utterance))
-        except (SQLAlchemyError, ValueError) as exc:
-            # It would fail again, and hold up all that comes behind it. Its text, which the error quotes, is no log's.
-            self._lose(len(run), f"the database refuses it ({type(exc).__name__})")
-
-    def _write_summary(self, summary: ConversationSummary) -> None:
-        is_kept = self._conversations.start(
-            summary.id,
-            agent_id=summary.agent_id,
-            started_at=summary.started_at,
-            user_id=summary.user_id,
-            language=summary.language,
-            opening_seconds=summary.opening_seconds,
-            first_audio_seconds=summary.first_audio_seconds,
-        )
-        if not is_kept:
-            if self._on_refused is not None:
-                self._on_refused(summary)
-            return
-        if summary.ended_at is not None and summary.ended_by is not None:
-            self._conversations.end(
-                summary.id,
-                ended_at=summary.ended_at,
-                ended_by=summary.ended_by,
-                code=summary.end_code,
-                reason=summary.end_reason,
-            )
-
-    def _lose(self, count: int, reason: str) -> None:
+    def _lose(self, count: int, cause: RecordLoss, reason: str) -> None:
         if not self._lost:
             log.error("records of conversations are lost", reason=reason)
         self._lost += count
-        metrics.records_were_lost(count)
-
-
-def _runs(batch: Iterable[Record]) -> list[list[Record]]:
-    """The records in their order, utterances that follow each other together: they are written in one transaction."""
-    runs: list[list[Record]] = []
-    for record in batch:
-        if runs and isinstance(record, Utterance) and isinstance(runs[-1][0], Utterance):
-            runs[-1].append(record)
-        else:
-            runs.append([record])
-    return runs
+        metrics.records_were_lost(count, cause)

@@ -138,6 +138,12 @@ class Conversations:
             )
         return replace(record, cost=self._costs.get(conversation_id))
 
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Which of these conversations are kept."""
+        wanted = select(ConversationRow.id).where(ConversationRow.id.in_(sorted(ids)))
+        with self._database.reading() as session:
+            return set(session.scalars(wanted))
+
     def search(
         self, wanted: ConversationFilter, *, cursor: str | None = None, limit: int = 50
     ) -> Page[ConversationSummary]:

@@ -13,12 +13,15 @@ from flask import Blueprint, Response, jsonify, request
 
 from service.conversation.admission import MAX_AGENT_ID_CHARACTERS, Credentials
 from service.conversation.conversation import Conversation
+from service.conversation.elevenlabs_legs import Waiting
 from service.conversation.events import build_error_event
 from service.conversation.recording import Recording
+from service.conversation.resumption import Resumption, read_resume_request
+from service.conversation.standing import turns_of
+from service.conversation.succession import Past
 from service.conversation.tickets import Ticket
 from service.conversation.waiting_room import WaitingRoom
-from service.elevenlabs.elevenlabs_service import LiveConversation
-from service.errors import LimiterTimeoutError, RequestError
+from service.errors import RequestError, ResumeTokenExpiredError, SocketError
 from service.services import Services
 from service.web.access import check_socket_origin, require_api_key, socket_address
 from service.websocket import UpgradedSocket, WebSocketConnection, take_over
@@ -46,7 +49,11 @@ def blueprint(services: Services) -> Blueprint:
         )
         connection.farewell = build_error_event
         try:
-            _hold_conversation(services, connection, _credentials(request.environ))
+            shown = _credentials(request.environ)
+            if shown.resumes:
+                _resume_conversation(services, connection)
+            else:
+                _hold_conversation(services, connection, shown)
         except RequestError as exc:
             connection.close(exc.close_code, exc.message)
         except Exception:  # gunicorn would write an HTTP 500 page into the socket's stream
@@ -85,31 +92,96 @@ def _hold_conversation(services: Services, connection: WebSocketConnection, show
     agent_id = services.admission.agent_for(shown)
     waiting_room = WaitingRoom(connection, asked=shown.wants_queue_status)
 
-    def open_leg(initiation: bytes | None) -> LiveConversation:
-        try:
-            leg = services.elevenlabs.open_conversation(
-                agent_id, initiation, on_wait=waiting_room.note_position, on_lost=end_without_slot
-            )
-        except LimiterTimeoutError:
-            waiting_room.give_up()
-            raise
-        try:
-            waiting_room.admit()
-        except BaseException:  # whatever it is, nobody else would close it
-            leg.close()
-            raise
-        return leg
-
     def end_without_slot() -> None:
         # In a thread of its own: the limiter's has all the other leases to keep.
         threading.Thread(target=conversation.end, args=(1013, "The slot at ElevenLabs was lost."), daemon=True).start()
 
-    recording = Recording(services.writer.note, agent_id=agent_id, keeps_words=services.settings.transcript_days > 0)
-    conversation = Conversation(
-        connection, open_leg=open_leg, limits=services.limits, loop=services.loop, recording=recording
+    conversation = _conversation(
+        services,
+        connection,
+        agent_id,
+        waiting=Waiting(
+            on_wait=waiting_room.note_position,
+            on_admitted=waiting_room.admit,
+            on_timeout=waiting_room.give_up,
+            on_lost=end_without_slot,
+        ),
+        resumption=_resumption(services) if shown.wants_events else None,
     )
+    _run(services, conversation, agent_id)
+
+
+def _resume_conversation(services: Services, connection: WebSocketConnection) -> None:
+    services.maintenance.check()  # before a token is used up
+    services.conversations.check()
+    try:
+        first = connection.receive(services.limits.first_frame_seconds)
+    except (SocketError, TimeoutError):
+        connection.close(1008, "A connection that resumes begins with conversation_resume.")
+        return
+    asked = read_resume_request(first.data)
+    claim = services.resumptions.office.claim(asked.token)
+    if claim.is_here:
+        hall = services.resumptions.hall
+        if not hall.hand_over(claim.conversation_id, connection, asked.received, asked.last_event_id):
+            raise ResumeTokenExpiredError
+        return
+    history = services.ledger.take_over(claim.conversation_id, fence=claim.fence)
+    if history is None:
+        raise ResumeTokenExpiredError
+
+    def end_without_slot() -> None:
+        threading.Thread(target=conversation.end, args=(1013, "The slot at ElevenLabs was lost."), daemon=True).start()
+
+    conversation = _conversation(
+        services,
+        connection,
+        claim.facts.agent_id,
+        waiting=Waiting(on_lost=end_without_slot),
+        resumption=Resumption(services.resumptions, claim=claim, received=asked.received),
+        past=Past(
+            claim=claim,
+            last_event_id=asked.last_event_id,
+            records=tuple(history.records()),
+            turns=turns_of(history),
+            provider=history.legs[-1].provider if history.legs else "",
+        ),
+    )
+    _run(services, conversation, claim.facts.agent_id)
+
+
+def _resumption(services: Services) -> Resumption | None:
+    return Resumption(services.resumptions) if services.resumptions.seconds else None
+
+
+def _conversation(
+    services: Services,
+    connection: WebSocketConnection,
+    agent_id: str,
+    *,
+    waiting: Waiting,
+    resumption: Resumption | None,
+    past: Past | None = None,
+) -> Conversation:
+    keeps_words = services.settings.transcript_days > 0
+    return Conversation(
+        connection,
+        agent_id=agent_id,
+        legs=services.legs,
+        limits=services.limits,
+        loop=services.loop,
+        recording=Recording(services.ledger.note, agent_id=agent_id, keeps_words=keeps_words),
+        waiting=waiting,
+        resumption=resumption,
+        past=past,
+    )
+
+
+def _run(services: Services, conversation: Conversation, agent_id: str) -> None:
     with services.conversations.place(conversation):
         ending = conversation.run()
+    if conversation.goes_on_elsewhere and conversation.conversation_id:
+        services.ledger.release(conversation.conversation_id)
     log.info(
         "conversation ended",
         conversation_id=conversation.conversation_id,
@@ -130,6 +202,8 @@ def _credentials(environ: Mapping[str, Any]) -> Credentials:
         api_key=environ.get("HTTP_XI_API_KEY") or bearer,
         origin=environ.get("HTTP_ORIGIN"),
         wants_queue_status=asked.get("queue_status") == "true",
+        wants_events=asked.get("vocero_events") == "true",
+        resumes=asked.get("resume") == "true",
     )
 
 

@@ -29,11 +29,13 @@ def blueprint(services: Services) -> Blueprint:
             "secrets": _secrets_state(services),
         }
         maintenance = services.maintenance.current
-        is_ready = set(states.values()) == {"ok"} and maintenance is None
+        is_draining = services.conversations.is_draining
+        is_ready = set(states.values()) == {"ok"} and maintenance is None and not is_draining
         response = jsonify(
             {
                 "status": "ok" if is_ready else "unavailable",
                 **states,
+                "draining": is_draining,
                 "maintenance": None if maintenance is None else maintenance.reason,
             }
         )

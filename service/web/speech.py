@@ -6,15 +6,17 @@ The key decisions:
   it is JSON are checked. So a field that ElevenLabs adds tomorrow works today;
 * a request that succeeds does not go through Flask, which took a sixth of its CPU: the door in front of it opens the
   speech and hands it to the server. Flask still does everything else that these routes need:
-  it says what failed, in the one shape that all failures have, and answers preflights and wrong methods.
+  it says what failed, in the one shape that all failures have, and answers preflights and wrong methods;
+* the backup answers only where nothing of ElevenLabs' answer has left yet: two voices in one sound file help nobody.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -22,9 +24,16 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.utils import host_is_trusted
 
-from service.elevenlabs.speech import SpeechStream
 from service.elevenlabs.vocabulary import SpeechRoute
-from service.errors import RequestError, UpstreamError
+from service.errors import (
+    CapacityError,
+    RequestError,
+    SecretsUnavailableError,
+    UpstreamError,
+    UpstreamProtocolError,
+    VoceroError,
+)
+from service.fallback.backup_speech import BackupSpeech
 from service.services import Services
 from service.web.access import FOR_THE_API, check_api_key
 
@@ -32,6 +41,28 @@ log = structlog.get_logger(__name__)
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
+
+
+class SpeechAnswer(Protocol):
+    """An answer while it arrives, whoever speaks (`SpeechStream`, `LocalSpeechStream`)."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What else is told about it, in lower case."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes as they come."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+_Begun = tuple[SpeechAnswer, bytes, Iterator[bytes]]
+"""An answer, its first piece, and its others."""
 
 _PREFIX = "/v1/text-to-speech/"
 _PATH = re.compile(_PREFIX + r"([^/]+)(|" + "|".join(route.value for route in SpeechRoute if route.value) + ")")
@@ -53,9 +84,17 @@ def blueprint() -> Blueprint:
 class SpeechDoor:
     """WSGI middleware in front of Flask's `app`: opens the speech that is asked for, leaves the rest to `app`."""
 
-    def __init__(self, app: WsgiApp, services: Services, *, trusted_hosts: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        app: WsgiApp,
+        services: Services,
+        *,
+        trusted_hosts: Sequence[str] | None,
+        backup: BackupSpeech | None = None,
+    ) -> None:
         self._app = app
         self._services = services
+        self._backup = backup
         self._trusted_hosts = None if trusted_hosts is None else tuple(trusted_hosts)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -64,10 +103,7 @@ class SpeechDoor:
         if place is None:
             return self._app(environ, start_response)
         try:
-            stream = self._open(environ, *place)
-            # The head leaves together with the first piece: until there is one, a failure can be told as such.
-            pieces = iter(stream)
-            first = next(pieces, b"")
+            stream, first, pieces = self._open(environ, *place)
         except Exception as exc:  # noqa: BLE001 (Flask's handlers word it, and log what nobody expected)
             environ[_FAILURE] = exc
             return self._app(environ, start_response)
@@ -87,13 +123,41 @@ class SpeechDoor:
             return None
         return SpeechRoute(found[2]), found[1]
 
-    def _open(self, environ: Environ, route: SpeechRoute, voice_id: str) -> SpeechStream:
+    def _open(self, environ: Environ, route: SpeechRoute, voice_id: str) -> _Begun:
         services = self._services
         services.maintenance.check()
         check_api_key(services, environ.get("HTTP_XI_API_KEY", ""))
         body = _read_body(environ, services.settings.max_request_bytes)
         _check_body(body)
-        return services.elevenlabs.open_speech(route, voice_id, query=environ["QUERY_STRING"], body=body)
+        query: str = environ["QUERY_STRING"]
+        backup = self._backup
+        if backup is None:
+            return _begin(services.elevenlabs.open_speech(route, voice_id, query=query, body=body))
+        if not backup.goes_first(voice_id):
+            asked_at = time.monotonic()
+            try:
+                begun = _begin(services.elevenlabs.open_speech(route, voice_id, query=query, body=body))
+                _check_begun(begun)
+            except (UpstreamError, CapacityError, SecretsUnavailableError) as exc:
+                if not (backup.takes_over(exc) and backup.speech.can_speak):
+                    raise
+                log.warning("the backup speaks", code=getattr(exc, "code", type(exc).__name__))
+            else:
+                backup.primary_spoke(time.monotonic() - asked_at)
+                return begun
+        return _begin(backup.speech.open(route, voice_id, query=query, body=body))
+
+
+def _begin(stream: SpeechAnswer) -> _Begun:
+    """Wait for the first piece: the head leaves together with it, and until then a failure can be told as such."""
+    pieces = iter(stream)
+    return stream, next(pieces, b""), pieces
+
+
+def _check_begun(begun: _Begun) -> None:
+    if not begun[1]:
+        begun[0].close()
+        raise UpstreamProtocolError("ElevenLabs answered without a sound.", code="no_audio")
 
 
 @functools.lru_cache(maxsize=256)
@@ -122,7 +186,7 @@ def _check_body(body: bytes) -> None:
 class _Audio:
     """The answer's body for the server, which closes it whatever happens: the client may leave in the middle."""
 
-    def __init__(self, stream: SpeechStream, first: bytes, others: Iterator[bytes]) -> None:
+    def __init__(self, stream: SpeechAnswer, first: bytes, others: Iterator[bytes]) -> None:
         self._stream = stream
         self._first = first
         self._others = others
@@ -131,11 +195,15 @@ class _Audio:
         yield self._first
         try:
             yield from self._others
-        except UpstreamError as exc:
+        except VoceroError as exc:
             # The head is out: all that is left is to break off, so that the client does not take half for the whole.
-            log.warning("speech broke off", code=exc.code, upstream_request_id=self._stream.headers.get("request-id"))
+            log.warning(
+                "speech broke off",
+                code=getattr(exc, "code", ""),
+                upstream_request_id=self._stream.headers.get("request-id"),
+            )
             raise
 
     def close(self) -> None:
-        """End the answer of ElevenLabs, too."""
+        """End the answer itself, too."""
         self._stream.close()

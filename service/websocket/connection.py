@@ -32,13 +32,15 @@ FRAMES_BEFORE_YIELD = 64
 
 
 class LentSocket(NamedTuple):
-    """What `WebSocketConnection.lend` gives: `masks` tells whether frames that are sent must be masked."""
+    """What `WebSocketConnection.lend` gives: `masks` tells whether frames that are sent must be masked; `unsent` is to
+    be sent before anything else."""
 
     sock: socket.socket
     is_encrypted: bool
     reader: MessageReader
     masks: bool
     write_deadline_seconds: float
+    unsent: bytes
 
 
 class WebSocketConnection:
@@ -185,8 +187,9 @@ class WebSocketConnection:
         if not self._write_lock.acquire(timeout=self._write_deadline_seconds):
             self.abort()
             raise WriteDeadlineError(1013, "the peer does not read")
+        unsent, self._unsent = self._unsent, b""
         try:
-            self._write_all(memoryview(data), deadline)
+            self._write_all(memoryview(unsent + data if unsent else data), deadline)
         finally:
             self._write_lock.release()
 
@@ -220,10 +223,12 @@ class WebSocketConnection:
         sock = self._open_socket()
         sock.settimeout(0.0)
         # Not every TLS socket is an `ssl.SSLSocket`: gevent has its own.
-        return LentSocket(sock, hasattr(sock, "pending"), self._reader, self._is_client, self._write_deadline_seconds)
+        is_encrypted = hasattr(sock, "pending")
+        unsent, self._unsent = self._unsent, b""
+        return LentSocket(sock, is_encrypted, self._reader, self._is_client, self._write_deadline_seconds, unsent)
 
     def take_back(self, *, unsent: bytes, last_received: float, peer_close: ConnectionClosedError | None) -> None:
-        """End the loan: `unsent` is the rest of a frame that is half out; `peer_close` is how the peer left, if it did.
+        """End the loan: `unsent` is what is half out or waits; `peer_close` is how the peer left, if it did.
 
         The peer's close frame is answered here.
         """
@@ -282,7 +287,7 @@ class WebSocketConnection:
             message = self.farewell(code, reason)
             last_words = frames.build_frame(TEXT, message, mask=self._is_client) if message else b""
         close = frames.build_frame(CLOSE, frames.build_close_payload(code, reason), mask=self._is_client)
-        self._write(self._unsent + last_words + close)
+        self._write(last_words + close)
 
     def _await_peer_close(self, timeout: float) -> None:
         if self._reading and self._peer_gone is not None:

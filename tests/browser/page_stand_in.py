@@ -125,6 +125,38 @@ class Talk:
     def interrupt(self, event_id: int) -> None:
         self.send("interruption", interruption_event={"event_id": event_id})
 
+    # --- What only our own server says -------------------------------------------------------------------------------
+
+    def give_token(self, token: str, seconds: float = 120) -> None:
+        """Let the page go on with this conversation over another socket."""
+        self.send("connection_token", connection_token_event={"token": token, "expires_in_seconds": seconds})
+
+    def resume(self, token: str, *, received: int, replayed: int = 0) -> None:
+        """Answer a page that wants to go on; `received` of its messages had arrived."""
+        event = {"conversation_id": "conv_1", "received": received, "replayed": replayed}
+        self.send("connection_resumed", connection_resumed_event=event)
+        self.give_token(token)
+
+    def miss(self, *said: tuple[str, str]) -> None:
+        """Say that what was missed cannot be had any more; `said` is the history by speaker and text."""
+        lines = [
+            {"sequence": number, "speaker": speaker, "text": text}
+            for number, (speaker, text) in enumerate(said, start=1)
+        ]
+        self.send("connection_discontinuity", connection_discontinuity_event={"reason": "taken_over", "history": lines})
+
+    def change_agent(self, to: str, *, spliced: bool = False) -> None:
+        others = {"local": "elevenlabs", "elevenlabs": "local"}
+        event = {"from": others.get(to, "elevenlabs"), "to": to, "cause": "connection_lost", "spliced": spliced}
+        self.send("agent_changed", agent_changed_event=event)
+
+    def leave(self, seconds: float) -> None:
+        """Close for a restart, with a hint."""
+        self.send("connection_draining", connection_draining_event={"reconnect_in_seconds": seconds})
+        self.close(1012, "service restart")
+
+    # --- How it ends -------------------------------------------------------------------------------------------------
+
     def close(self, code: int, reason: str = "") -> None:
         self._wire.close(code, reason)
 

@@ -19,9 +19,24 @@ STATES = [
     "backup",
     "hold",
     "reconnecting",
+    "outage",
+    "returned",
+    "discontinuity",
+    "refused",
+    "elsewhere",
     "ended",
     "failed",
 ]
+# What the page's own state is then, where it is called otherwise.
+STATES_OF = {
+    "backup": "speaking",
+    "hold": "listening",
+    "outage": "reconnecting",
+    "returned": "speaking",
+    "discontinuity": "speaking",
+    "refused": "failed",
+    "elsewhere": "failed",
+}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichenverordnung"
 
@@ -46,7 +61,8 @@ def bring_into(page: Page, stand_in: StandIn, name: str) -> None:
         talk = stand_in.next_talk()
         if name != "connecting":
             lead_to(page, talk, name)
-    state(page, {"backup": "speaking", "hold": "listening"}.get(name, name))
+            lead_through_an_outage(page, stand_in, talk, name)
+    state(page, STATES_OF.get(name, name))
 
 
 def lead_to(page: Page, talk: Talk, name: str) -> None:
@@ -60,7 +76,7 @@ def lead_to(page: Page, talk: Talk, name: str) -> None:
     state(page, "speaking")
     expect(page.get_by_test_id("turn-agent")).to_be_visible()
     if name == "backup":
-        talk.send("agent_changed", agent_changed_event={"provider": "backup", "notice": ""})
+        talk.change_agent("local")
         expect(page.get_by_test_id("backup-badge")).to_be_visible()
     if name in {"listening", "hold"}:
         talk.interrupt(2)
@@ -72,6 +88,30 @@ def lead_to(page: Page, talk: Talk, name: str) -> None:
         talk.drop()
     if name == "ended":
         page.get_by_test_id("end").click()
+
+
+def lead_through_an_outage(page: Page, stand_in: StandIn, talk: Talk, name: str) -> None:
+    if name == "elsewhere":
+        talk.close(4409, "resumed elsewhere")
+    if name not in {"outage", "returned", "discontinuity", "refused"}:
+        return
+    talk.give_token("conv_1.a")
+    page.evaluate("Math.random = () => 3")  # the first try comes when the loss has been noticed
+    talk.drop()
+    state(page, "reconnecting")
+    expect(page.get_by_test_id("outage")).to_be_visible()
+    if name == "outage":
+        return
+    second = stand_in.next_talk()
+    second.expect("conversation_resume")
+    if name == "refused":
+        second.close(1008, "resume_token_expired")
+        return
+    second.resume("conv_1.b", received=0)
+    if name == "discontinuity":
+        second.miss(("user", f"Do you know {LONG_WORD}?"), ("agent", "Yes. It is a very long word."))
+    second.voice(2, 20)
+    expect(page.get_by_test_id("returned")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

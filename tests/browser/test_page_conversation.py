@@ -74,7 +74,7 @@ def test_the_page_introduces_itself_in_address_and_first_frame_and_asks_for_our_
     first = talk.expect("conversation_initiation_client_data")
     assert first["source_info"] == {"source": "vocero_page", "version": "0.1.0"}
     assert talk.query["source"] == "vocero_page"
-    assert talk.query["vocero_events"] == "1"
+    assert talk.query["vocero_events"] == "true"
     assert talk.query["conversation_signature"] == "cvtkn_1"
 
 
@@ -277,21 +277,6 @@ def test_mute_and_volume_govern_what_is_heard(open_page: Callable[..., Page], st
     page.get_by_role("slider", name="Volume").fill("0")
     silent(page)
     state(page, "speaking")
-
-
-def test_the_backup_voice_is_announced_and_shown_until_the_usual_voice_is_back(
-    open_page: Callable[..., Page], start_talk: Callable[..., Talk]
-) -> None:
-    page = open_page()
-    talk = start_talk(page)
-    talk.send("agent_changed", agent_changed_event={"provider": "backup", "notice": "A backup voice goes on."})
-    expect(page.get_by_test_id("chat")).to_have_attribute("data-voice", "backup")
-    expect(page.get_by_test_id("backup-badge")).to_be_visible()
-    expect(page.get_by_test_id("turn-notice")).to_contain_text("A backup voice goes on.")
-    expect(page.get_by_test_id("announcer")).to_contain_text("A backup voice goes on.")
-    talk.send("agent_changed", agent_changed_event={"provider": "elevenlabs", "notice": ""})
-    expect(page.get_by_test_id("backup-badge")).to_be_hidden()
-    expect(page.get_by_test_id("turn-notice").last).to_contain_text("The usual voice is back.")
 
 
 def test_the_transcript_is_copied_with_names_and_times(

@@ -143,7 +143,7 @@ def test_every_worker_refuses_whoever_is_new_and_says_why(
     for _ in range(8):
         assert ask(f"{service.url}/readyz")[:2] == (
             200,
-            {"status": "ok", "redis": "ok", "database": "ok", "secrets": "ok", "maintenance": None},
+            {"status": "ok", "redis": "ok", "database": "ok", "secrets": "ok", "draining": False, "maintenance": None},
         )
         assert ask_for_ticket(service)[0] == 200
     client = dial(service)

@@ -106,6 +106,14 @@ def assert_one_line(launched: Launched) -> str:
     return launched.said
 
 
+def assert_state_is_private(launched: Launched) -> None:
+    everything = [launched.state, *launched.state.rglob("*")]
+    assert {path.name for path in everything} >= {"vocero.db", "development-api-key", "service.log", "valkey.sock"}
+    open_to_others = [path for path in everything if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert open_to_others == []
+    assert launched.key not in "".join(path.read_text() for path in launched.state.glob("logs/*.log"))
+
+
 def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_the_next_start_has_the_same_key(
     launch: Launch,
 ) -> None:
@@ -131,14 +139,23 @@ def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_th
     second = launch()
     children = second.wait_until_ready()
     assert second.key == first.key
+    assert_state_is_private(second)
     os.kill(second.process.pid, signal.SIGTERM)
     assert second.wait_until_ended() == 0
     assert_all_end(children)
 
 
-def test_killing_the_launcher_outright_leaves_no_child(launch: Launch) -> None:
+def test_a_second_launcher_does_not_touch_the_firsts_state_and_killing_that_outright_leaves_no_child(
+    launch: Launch,
+) -> None:
     launched = launch()
     children = launched.wait_until_ready()
+    second = launch()
+    assert second.wait_until_ended() == 1
+    assert "another `make run` is using" in second.said
+    assert second.said.count("\n") == 1
+    assert probes.answers(f"http://127.0.0.1:{launched.port}/livez")
+
     os.kill(launched.process.pid, signal.SIGKILL)
     assert_all_end(children)
 
@@ -155,16 +172,6 @@ def test_a_childs_death_ends_the_others_and_is_told_with_its_log(launch: Launch,
     assert f"{name} was ended by SIGKILL. The end of {launched.state}/logs/{name}.log:" in launched.said
 
 
-def test_its_state_is_private(launch: Launch) -> None:
-    launched = launch()
-    launched.wait_until_ready()
-    everything = [launched.state, *launched.state.rglob("*")]
-    assert {path.name for path in everything} >= {"vocero.db", "development-api-key", "service.log", "valkey.sock"}
-    open_to_others = [path for path in everything if stat.S_IMODE(path.stat().st_mode) & 0o077]
-    assert open_to_others == []
-    assert launched.key not in "".join(path.read_text() for path in launched.state.glob("logs/*.log"))
-
-
 @pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT"])
 def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Launch, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -172,16 +179,6 @@ def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Laun
         said = assert_one_line(launch(**{variable: str(port)}))
     assert said.startswith(f"Port {port} on 127.0.0.1 is taken.")
     assert f"{variable}=" in said
-
-
-def test_a_second_launcher_does_not_touch_the_firsts_state(launch: Launch) -> None:
-    launched = launch()
-    launched.wait_until_ready()
-    second = launch()
-    assert second.wait_until_ended() == 1
-    assert "another `make run` is using" in second.said
-    assert second.said.count("\n") == 1
-    assert probes.answers(f"http://127.0.0.1:{launched.port}/livez")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A rollback that is interrupted, at any step and in any way, comes to the same end when it is gone on with.
 
 All combinations take some minutes: `python -m soak rollback`. Here each step meets kill -9 on SQLite, and the step
-that counts meets all faults on both databases.
+that counts meets all faults; on PostgreSQL, where each takes seconds, those that are different there.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from tests.rollbacks.running import Zygote, running_zygote
 from tests.servers import children_of
 
 KINDS = ("sqlite", "postgresql")
+POSTGRESQLS_OWN = ("SIGKILL", "database gone")
+"""Faults that find another process at work than on SQLite; to Redis and the disk the database's kind is all one."""
 
 
 def covering(steps: tuple[str, ...]) -> list[tuple[str, str, str]]:
@@ -43,7 +45,10 @@ def covering(steps: tuple[str, ...]) -> list[tuple[str, str, str]]:
     chosen = {("sqlite", step, "SIGKILL") for step in steps}
     chosen |= {("sqlite", step, fault) for step in ("downgrade", "restoration") if step in steps for fault in FAULTS}
     chosen |= {
-        ("postgresql", step, fault) for step in ("downgrade", "restoration") if step in steps for fault in FAULTS
+        ("postgresql", step, fault)
+        for step in ("downgrade", "restoration")
+        if step in steps
+        for fault in POSTGRESQLS_OWN
     }
     return sorted(chosen)
 
@@ -161,9 +166,8 @@ class TestInTheMiddle:
         with scene("postgresql", tmp_path, templates, redis_place, zygote) as made:
             yield made
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_a_downgrade_that_waits_for_a_lock_is_rolled_back_at_once(
-        self, here: Scene, number: signal.Signals, undisturbed: Callable[..., EndState]
+        self, here: Scene, undisturbed: Callable[..., EndState]
     ) -> None:
         process = here.start(*APPLY, pause=("begun", "downgrade"))
         assert process.wait_until_paused(), process.errors
@@ -172,9 +176,9 @@ class TestInTheMiddle:
             reader.execute("SELECT * FROM conversation_costs")
             process.go_on()
             wait_until(lambda: waits_for_a_lock(here), 30, "the downgrade waits")
-            process.signal(number)
+            process.signal(signal.SIGHUP)
             assert process.wait() == ExitCode.HALF_WAY, process.errors
-            assert f"STOPPED  by {number.name}" in process.errors
+            assert "STOPPED  by SIGHUP" in process.errors
             found = reader.execute("SELECT version_num FROM alembic_version").fetchone()
             assert found == ("0006",), "nothing is half-way in the database"
         assert here.run("resume")[0] == ExitCode.DONE
@@ -188,7 +192,7 @@ class TestInTheMiddle:
             writer.execute("UPDATE legs SET provider = 'x'")
             process.go_on()
             wait_until(lambda: waits_for_a_lock(here), 30, "it waits for the writer")
-            process.signal(signal.SIGTERM)
+            process.signal(signal.SIGINT)
             assert process.wait() == ExitCode.HALF_WAY, process.errors
         code, process = here.run("restore", "--yes")
         assert code == ExitCode.DONE, process.errors

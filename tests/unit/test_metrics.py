@@ -12,7 +12,16 @@ from prometheus_client import REGISTRY, Counter, Gauge, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from service import __version__, metrics
-from service.metrics import FailureCause, KeptKind, SecretsState
+from service.metrics import (
+    BackupPart,
+    FailureCause,
+    KeptKind,
+    PartFailure,
+    RecordLoss,
+    RecordPath,
+    ResumeOutcome,
+    SecretsState,
+)
 from tests.servers import ROOT, clean_environment
 
 UNITS = ("_seconds", "_bytes", "_ratio", "_info")
@@ -22,10 +31,15 @@ WITHOUT_UNIT = {
     "vocero_records_pending",
     "vocero_erasures_pending",
     "vocero_provider_deletions_pending",
+    "vocero_workers_draining",
 }
 LABELS = {
-    "cause": set(FailureCause),
+    "part": set(BackupPart),
+    "cause": {*PartFailure, *FailureCause} | set(RecordLoss),
     "kind": set(KeptKind),
+    "in_time": {"true", "false"},
+    "outcome": set(ResumeOutcome),
+    "path": set(RecordPath),
     "state": set(SecretsState),
     "version": {__version__},
 }
@@ -70,7 +84,11 @@ def test_labels_come_from_closed_sets_and_every_series_is_there_from_the_start()
             for label, text in sample.labels.items():
                 assert text in LABELS[label]
                 samples.setdefault((sample.name, label), set()).add(text)
-    assert samples["vocero_secrets_failures_total", "cause"] == LABELS["cause"]
+    assert samples["vocero_secrets_failures_total", "cause"] == set(FailureCause)
+    assert samples["vocero_backup_part_failures_total", "part"] == set(BackupPart)
+    assert samples["vocero_backup_part_failures_total", "cause"] == set(PartFailure)
+    assert samples["vocero_records_lost_total", "cause"] == set(RecordLoss)
+    assert samples["vocero_records_written_total", "path"] == LABELS["path"]
     assert samples["vocero_retention_deleted_total", "kind"] == LABELS["kind"]
     assert samples["vocero_secrets_state", "state"] == LABELS["state"]
     assert samples["vocero_build_info", "version"] == LABELS["version"]

@@ -20,6 +20,7 @@ const VOICELESS_AFTER_MILLISECONDS = 1500; // an answer without audio by then is
 /**
  * @typedef {import("./view/talk-control.js").TalkMode} TalkMode
  * @typedef {import("./conversation/failure.js").Failure} Failure
+ * @typedef {import("./conversation/session.js").Outage} Outage
  * @typedef {import("./conversation/dialogue.js").Turn} Turn
  * @typedef {import("./i18n/translate.js").TextKey} TextKey
  * @typedef {{hears: boolean, holds: boolean, voiceless: boolean, waiting: boolean}} Manner
@@ -27,6 +28,9 @@ const VOICELESS_AFTER_MILLISECONDS = 1500; // an answer without audio by then is
  * @property {(state: import("./conversation/state.js").State, manner: Manner) => void} showState
  * @property {(turn: Turn) => void} showTurn
  * @property {(conversation: number, id: string) => void} showConversation
+ * @property {(turn: Turn) => void} hideTurn
+ * @property {(outage: Outage | null) => void} showOutage  of a conversation that is to go on; null: there is none
+ * @property {() => void} showReturn  the person knew of an outage, and it is over
  * @property {(failure: Failure) => void} showFailure
  * @property {(mode: TalkMode) => void} showTalkMode
  * @property {(key: TextKey | null) => void} advise
@@ -51,12 +55,15 @@ export class Chat {
     this.outputFormat = parseFormat(DEFAULT_FORMAT);
     this.dialogue = new Dialogue({
       onTurn: (turn) => view.showTurn(turn),
+      onGone: (turn) => view.hideTurn(turn),
       onSentence: (sentence) => view.announce(sentence),
     }, language);
     this.output = this.#newOutput();
     this.input = this.#newInput();
     /** @type {Session | null} */
     this.session = null;
+    /** @type {TalkMode} as the person last wished */
+    this.wish = "open";
   }
 
   // --- What the person does ----------------------------------------------------------------------------------------
@@ -75,6 +82,18 @@ export class Chat {
     if (this.session !== session) return; // ended again while the audio thread loaded
     session.start();
     await this.setTalkMode(mode);
+  }
+
+  /** The person does not want to wait for the lost connection: begin anew, with the microphone as it is. */
+  startAnew() {
+    if (this.state.phase !== "reconnecting") return;
+    this.session?.end();
+    this.output.flush();
+    this.dialogue.interrupt();
+    this.view.showOutage(null);
+    this.#happened("start");
+    this.session = this.#newSession();
+    this.session.start();
   }
 
   /** The person ends it. */
@@ -112,6 +131,7 @@ export class Chat {
 
   /** @param {TalkMode} mode */
   async setTalkMode(mode) {
+    this.wish = mode;
     await this.input.setMode(mode, this.output.context);
   }
 
@@ -125,7 +145,8 @@ export class Chat {
   #newSession() {
     return new Session(this.facts, {
       onEvent: (event) => this.#receive(event),
-      onLost: () => this.#lost(),
+      onLost: (outage) => this.#lost(outage),
+      onResumed: () => this.#resumed(),
       onEnded: (reason) => this.#endedByAgent(reason),
       onFailed: (failure) => this.#failed(failure),
     });
@@ -145,6 +166,7 @@ export class Chat {
       case "interruption": return this.#interrupted();
       case "client_tool_call": return this.#runTool(event);
       case "agent_changed": return this.#agentChanged(event);
+      case "connection_discontinuity": return this.#missed(event.history);
       case "queue_status": return this.#queued(event.status === "waiting");
     }
   }
@@ -166,10 +188,13 @@ export class Chat {
   }
 
   #sayThatItIsNew() {
-    const wasLost = this.state.phase === "reconnecting";
-    const words = this.text(wasLost ? "new_conversation" : "started_again");
-    this.dialogue.notice(words);
-    this.view.announce(words);
+    this.#say(this.state.phase === "reconnecting" ? "new_conversation" : "started_again");
+  }
+
+  /** A line of ours, to be read and to be heard. @param {TextKey} key */
+  #say(key) {
+    this.dialogue.notice(this.text(key));
+    this.view.announce(this.text(key));
   }
 
   /** @param {{eventId: number, base64: string, alignment: import("./conversation/protocol.js").Alignment | null}} event */
@@ -224,13 +249,18 @@ export class Chat {
     this.session?.send(toolResult(callId, result, isError));
   }
 
-  /** @param {{provider: "backup" | "elevenlabs", notice: string}} event */
-  #agentChanged({ provider, notice }) {
-    const words = notice || this.text(provider === "backup" ? "backup_on" : "backup_off");
-    this.dialogue.notice(words);
-    this.view.announce(words);
-    this.state = withVoice(this.state, provider);
+  /** @param {{voice: "backup" | "elevenlabs", spliced: boolean}} event */
+  #agentChanged({ voice, spliced }) {
+    this.dialogue.changeVoice(spliced);
+    this.#say(voice === "backup" ? "backup_on" : "backup_off");
+    this.state = withVoice(this.state, voice);
     this.#show();
+  }
+
+  /** Events were missed for good. @param {import("./conversation/protocol.js").Said[]} history */
+  #missed(history) {
+    this.dialogue.adopt(history);
+    this.#say("words_missed");
   }
 
   /** @param {boolean} waiting */
@@ -241,9 +271,18 @@ export class Chat {
 
   // --- How it stops ------------------------------------------------------------------------------------------------
 
-  #lost() {
-    if (this.state.phase !== "reconnecting") this.view.announce(this.text("connection_lost"));
+  /** @param {Outage | null} outage */
+  #lost(outage) {
+    this.view.showOutage(outage);
     this.#happened("connection_lost");
+  }
+
+  #resumed() {
+    const wasNoticed = this.state.phase === "reconnecting";
+    this.view.showOutage(null);
+    this.#happened("resumed");
+    this.output.settleAnew();
+    if (wasNoticed) this.view.showReturn();
   }
 
   /** @param {string} reason */
@@ -270,6 +309,7 @@ export class Chat {
     this.session?.end();
     this.session = null;
     this.afterLastWord = undefined;
+    this.view.showOutage(null);
     this.input.close();
     this.output.rest();
     this.#happened(how);
@@ -281,7 +321,9 @@ export class Chat {
     return new VoiceOutput({
       onHeard: (key, milliseconds) => this.#heard(key, milliseconds),
       onPause: () => this.#paused(),
-      onSettled: () => this.dialogue.settle(),
+      onSettled: (forGood) => {
+        if (!this.session?.isInterrupted) this.dialogue.settle(forGood);
+      },
       onLevel: (peak) => this.view.showOutputLevel(peak),
     });
   }

@@ -11,6 +11,7 @@ import { Composer } from "./view/composer.js";
 import { button, element, part } from "./view/elements.js";
 import { Meter } from "./view/meter.js";
 import { Orb } from "./view/orb.js";
+import { OutageNotice } from "./view/outage-notice.js";
 import { Page } from "./view/page.js";
 import { SoundControl } from "./view/sound-control.js";
 import { TalkControl } from "./view/talk-control.js";
@@ -23,6 +24,7 @@ translatePage(document, language);
 const main = element("chat");
 const page = new Page(text);
 const caption = new Caption(language);
+const outageNotice = new OutageNotice(text, () => chat.startAnew());
 const orb = new Orb(part("orb", HTMLCanvasElement));
 const inputMeter = new Meter(element("input-meter"));
 const outputMeter = new Meter(element("output-meter"));
@@ -55,6 +57,9 @@ const view = {
     if (turn.speaker === "agent" && turn.text !== "") caption.show(turn);
     if (turn.speaker === "user") caption.clear();
   },
+  hideTurn: (turn) => transcript.remove(turn),
+  showOutage: (outage) => outageNotice.show(outage),
+  showReturn: () => outageNotice.showReturn(),
   showConversation(conversation, id) {
     main.dataset.conversationId = id;
     transcript.closeFeedbackExcept(conversation);
@@ -92,7 +97,7 @@ function keepFocus() {
 }
 
 button("start-speaking").addEventListener("click", () => {
-  void chat.start("open");
+  void chat.start(page.offersOneStart ? chat.wish : "open");
   scrollTo(0, 0);
 });
 button("start-typing").addEventListener("click", () => {
@@ -111,6 +116,7 @@ document.addEventListener("visibilitychange", () => chat.wake());
 window.addEventListener("pagehide", () => chat.leave());
 
 composer.listen();
+outageNotice.listen();
 talk.listen();
 sound.listen();
 orb.start();

@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { delayBeforeTry, isTransientClose, MAXIMUM_TRIES } from "../../../service/web/static/conversation/backoff.js";
 import { fromAnswer, fromClose } from "../../../service/web/static/conversation/failure.js";
-import { conversationUrl, readEvent } from "../../../service/web/static/conversation/protocol.js";
+import { conversationUrl, readFrame, resumptionUrl } from "../../../service/web/static/conversation/protocol.js";
 import { INITIAL_STATE, isLive, next, withVoice } from "../../../service/web/static/conversation/state.js";
 import { en } from "../../../service/web/static/i18n/en.js";
 import { es } from "../../../service/web/static/i18n/es.js";
@@ -49,8 +49,21 @@ test("every live phase can lose its connection, end and fail, and one can start 
 test("the backup voice outlives turns but not the conversation", () => {
   const backup = withVoice(after("start", "ready"), "backup");
   assert.equal(next(backup, "user_spoke").voice, "backup");
-  assert.equal(next(backup, "connection_lost").voice, "elevenlabs");
+  const lost = next(backup, "connection_lost");
+  assert.equal(next(lost, "resumed").voice, "backup");
+  assert.equal(next(lost, "ready").voice, "elevenlabs");
   assert.equal(withVoice(backup, "backup"), backup);
+});
+
+test("a conversation goes on below a lost connection, and is found where it has come to", () => {
+  const lost = after("start", "ready", "user_spoke", "connection_lost");
+  assert.equal(next(lost, "resumed").phase, "thinking");
+  const spokenOut = after("start", "ready", "agent_started", "connection_lost", "agent_finished");
+  assert.equal(spokenOut.phase, "reconnecting");
+  assert.equal(next(spokenOut, "resumed").phase, "listening");
+  assert.equal(after("start", "ready", "connection_lost", "start").phase, "connecting");
+  const live = after("start", "ready");
+  assert.equal(next(live, "resumed"), live);
 });
 
 test("only phases in which words can be exchanged are live", () => {
@@ -91,6 +104,7 @@ test("a close is explained by its code and words, and carries the conversation's
   for (const [code, words, reason] of cases) {
     assert.deepEqual(fromClose(code, words, "", "conv_1"), { reason, message: words, id: "conv_1", transient: false });
   }
+  assert.equal(fromClose(4409, "resumed elsewhere", "", "conv_1").reason, "elsewhere");
   assert.equal(fromClose(1008, "short", "the long story", "conv_1").message, "the long story");
 });
 
@@ -102,11 +116,12 @@ test("events are read as the protocol writes them", () => {
       alignment: { chars: ["a"], char_start_times_ms: [0], char_durations_ms: [10] },
     },
   };
-  assert.deepEqual(readEvent(JSON.stringify(audio)), {
-    type: "audio", eventId: 4, base64: "AAA=", alignment: { chars: ["a"], starts: [0] },
+  assert.deepEqual(readFrame(JSON.stringify(audio)), {
+    counts: true,
+    event: { type: "audio", eventId: 4, base64: "AAA=", alignment: { chars: ["a"], starts: [0] } },
   });
   const flatError = JSON.stringify({ type: "error", message: "received 1002" });
-  assert.deepEqual(readEvent(flatError), { type: "error", message: "received 1002", code: null });
+  assert.deepEqual(readFrame(flatError).event, { type: "error", message: "received 1002", code: null });
 });
 
 test("what is unknown or broken is ignored", () => {
@@ -114,16 +129,19 @@ test("what is unknown or broken is ignored", () => {
     "", "no json", "null", "[]", "7", "{}", '{"type":"tomorrow"}', '{"type":"audio"}', '{"type":"toString"}',
     '{"type":"audio","audio_event":{"audio_base_64":1,"event_id":1}}', '{"type":"ping","ping_event":{}}',
     '{"type":"agent_changed","agent_changed_event":{"provider":"somebody"}}',
+    '{"type":"connection_discontinuity","connection_discontinuity_event":{"history":[{"speaker":"nobody"}]}}',
   ];
-  for (const frame of frames) assert.equal(readEvent(frame), null, frame);
-  assert.equal(readEvent(new ArrayBuffer(4)), null);
+  for (const frame of frames) assert.equal(readFrame(frame).event, null, frame);
+  assert.equal(readFrame(new ArrayBuffer(4)).event, null);
 });
 
 test("the socket's address keeps the ticket and names the page", () => {
   const url = new URL(conversationUrl("wss://vocero.test/v1/convai/conversation?agent_id=a&conversation_signature=s", "1.0"));
   assert.deepEqual(Object.fromEntries(url.searchParams), {
-    agent_id: "a", conversation_signature: "s", source: "vocero_page", version: "1.0", vocero_events: "1",
+    agent_id: "a", conversation_signature: "s", source: "vocero_page", version: "1.0", vocero_events: "true",
   });
+  const again = resumptionUrl("wss://vocero.test/v1/convai/conversation?agent_id=a&conversation_signature=s");
+  assert.equal(again, "wss://vocero.test/v1/convai/conversation?resume=true&vocero_events=true");
 });
 
 test("the first known language of the browser is taken, else English", () => {

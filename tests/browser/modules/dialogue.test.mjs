@@ -9,7 +9,7 @@ const TEXT = "One two three. Four five six.";
 
 function dialogue() {
   const sentences = [];
-  const made = new Dialogue({ onTurn: () => {}, onSentence: (sentence) => sentences.push(sentence) }, "en");
+  const made = new Dialogue({ onTurn: () => {}, onGone: () => {}, onSentence: (sentence) => sentences.push(sentence) }, "en");
   made.beginConversation();
   return { made, sentences };
 }

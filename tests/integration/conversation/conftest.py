@@ -45,7 +45,7 @@ def scripted_service(
 ) -> Iterator[RunningService]:
     running = start_service(tmp_path_factory.mktemp("scripted"), api_key, scripted_settings)
     yield running
-    running.stop()
+    running.discard()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def start_scripted(
         def start(**environment: str) -> RunningService:
             folder = tmp_path_factory.mktemp("scripted")
             running = start_service(folder, api_key, {**scripted_settings, **environment})
-            stack.callback(running.stop)
+            stack.callback(running.discard)
             return running
 
         yield start

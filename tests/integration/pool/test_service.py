@@ -50,7 +50,7 @@ def start(
                 **environment,
             }
             running = start_service(tmp_path_factory.mktemp("pooled"), api_key, settings)
-            stack.callback(running.stop)
+            stack.callback(running.discard)
             return running
 
         yield start

@@ -7,7 +7,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -279,8 +279,11 @@ def test_ctrl_c_at_the_prompt_leaves_the_terminal_as_it_was(openbao: RunningOpen
         terminal.wait_for("ElevenLabs key (it is not shown): ")
 
         def has_ended() -> bool:
-            # Again, as a person would: a shell misses the signal that comes between its prompt and its waiting.
+            # Again, as a person would: a shell misses the signal that comes between its prompt and its waiting. And
+            # no sooner than a person: each one also ends the `stty` with which the shell answers the one before.
             terminal.type("\x03")
+            with suppress(subprocess.TimeoutExpired):
+                terminal.process.wait(2.0)
             return terminal.process.poll() is not None
 
         wait_until(has_ended, SECONDS, "its end")

@@ -68,7 +68,7 @@ def running(tmp_path_factory, valkey, database_url, api_key) -> Iterator[Stage]:
             "VOCERO_DATABASE_URL": database_url,
         }
         stage.service = servers.start_service(tmp_path_factory.mktemp("service"), api_key, settings)
-        stack.callback(stage.service.stop)
+        stack.callback(stage.service.discard)
         yield stage
 
 

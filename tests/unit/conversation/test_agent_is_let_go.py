@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from service.conversation.conversation import Conversation, Limits
+from service.conversation.elevenlabs_legs import OpenLeg
 from service.conversation.recording import Recording
 from service.websocket import WebSocketConnection
 from service.websocket.frames import TEXT, build_frame
@@ -17,6 +17,18 @@ from service.websocket.frames import TEXT, build_frame
 
 class Killed(BaseException):
     """As gevent's GreenletExit."""
+
+
+class OneLeg:
+    """Nobody could speak in this leg's place."""
+
+    has_backup = False
+
+    def __init__(self, leg: OpenLeg) -> None:
+        self._leg = leg
+
+    def open(self, *_: Any, **__: Any) -> OpenLeg:
+        return self._leg
 
 
 class DyingLoop:
@@ -32,13 +44,14 @@ class DyingLoop:
 def test_a_thread_that_is_killed_lets_the_agents_connection_go() -> None:
     (client, page), (agent, elevenlabs) = socket.socketpair(), socket.socketpair()
     with page, elevenlabs:
-        leg = SimpleNamespace(socket=WebSocketConnection(agent, is_client=True))
+        leg = OpenLeg(provider="elevenlabs", socket=WebSocketConnection(agent, is_client=True))
         ended: list[int] = []
         kept: list[object] = []
         leg.socket.on_end = lambda: ended.append(1)
         conversation = Conversation(
             WebSocketConnection(client, is_client=False),
-            open_leg=lambda _: leg,
+            agent_id="agent_one",
+            legs=OneLeg(leg),  # type: ignore[arg-type]
             limits=Limits(first_frame_seconds=5, idle_seconds=5, messages_per_second=0),
             loop=DyingLoop(),  # type: ignore[arg-type]
             recording=Recording(kept.append, agent_id="agent_one"),

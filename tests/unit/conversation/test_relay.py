@@ -157,7 +157,7 @@ class Bench:
             client_stream=self.client_stream,
             agent_stream=self.agent_stream,
             idle_seconds=idle_seconds,
-            ping_seconds=idle_seconds / 3,
+            agent_silence_seconds=idle_seconds,
         )
         self.running = gevent.spawn(self._run)
 

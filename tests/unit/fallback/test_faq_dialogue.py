@@ -10,6 +10,7 @@ from service.errors import ConfigurationError
 from service.fallback.faq_dialogue import FaqDialogue
 from service.fallback.faq_file import read_faq
 from service.fallback.faq_words import detect_language, stem
+from service.fallback.talk_history import PastTurn
 from tests.unit.fallback.conftest import DATA
 
 FAQ_FILE = Path(__file__).parents[3] / "sandbox" / "faq.yaml"
@@ -89,7 +90,9 @@ def test_an_agents_language_wins_over_the_questions(dialogue: FaqDialogue) -> No
 
 @pytest.mark.parametrize("question", ["Can you repeat that, please?", "¿Me lo puede repetir?", "Say that again"])
 def test_repeat_that_says_the_last_answer_once_more(dialogue: FaqDialogue, question: str) -> None:
-    assert dialogue.reply(question, history=("First.", "Delivery is free.")).text == "Delivery is free."
+    history = (PastTurn("agent", "First."), PastTurn("agent", "Delivery is free."), PastTurn("user", "Good."))
+
+    assert dialogue.reply(question, history=history).text == "Delivery is free."
     assert dialogue.reply(question).topic == "repeat"
     assert dialogue.reply(question).text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.fallback.local_agent_speech import Pace
+from service.fallback.talk_history import PastTurn
 from tests.unit.fallback_agent.conftest import OpenTalk
 from tests.unit.fallback_agent.talk import LONG_GREETING, Talk, event_id, sound_of
 
@@ -187,7 +188,8 @@ def test_clients_get_only_the_events_that_are_configured(open_talk: OpenTalk) ->
 
 
 def test_a_leg_that_takes_over_goes_on_above_the_ids_that_the_client_has_seen(open_talk: OpenTalk) -> None:
-    talk = open_talk({"first_event_id": 41, "history": ("We open at nine.",)}, text_only=True)
+    history = (PastTurn("user", "When do you open?"), PastTurn("agent", "We open at nine."))
+    talk = open_talk({"first_event_id": 41, "history": history}, text_only=True)
     talk.wait_for_answer(1)
     talk.write("Please repeat that.")
 

@@ -54,8 +54,10 @@ class Awkward:
     def put_leg(self, *arguments: Any, **options: Any) -> Any:
         return self._do("put_leg", *arguments, **options)
 
-    def append(self, utterances: Any) -> Any:
-        return self._do("append", list(utterances))
+    def append(self, utterances: Any) -> int:
+        those = list(utterances)
+        self._do("append", those)
+        return len(those)
 
 
 @pytest.fixture

@@ -3,19 +3,21 @@
  * The agent's voice as a whole: the sound device, the speaker, and when the voice pauses or is done.
  *
  * The key decision: the protocol does not say when an answer's audio is complete, so silence does: a short one means
- * that it is the person's turn, a longer one that nothing more of this answer will come.
+ * that it is the person's turn, a longer one that nothing more of this answer will come. Where it is known that some
+ * of the answer is still missing, another voice may be on its way with it: then a much longer one.
  */
 
 import { Speaker } from "./speaker.js";
 
 const PAUSE_MILLISECONDS = 350;
 const SETTLED_MILLISECONDS = 1200;
+const ABANDONED_MILLISECONDS = 12_000; // more than it takes to notice a dead line and to begin with another voice
 
 /**
  * @typedef {object} VoiceOutputEvents
  * @property {(key: number, milliseconds: number) => boolean} onHeard  false: of an utterance that is over
  * @property {() => void} onPause
- * @property {() => void} onSettled
+ * @property {(forGood: boolean) => void} onSettled  `forGood`: not even a late rest is to be waited for any more
  * @property {(peak: number) => void} onLevel  0..1
  */
 
@@ -75,6 +77,11 @@ export class VoiceOutput {
     this.events.onLevel(0);
   }
 
+  /** What was awaited may have come, or may not come at all: if nothing sounds, begin to wait for the end anew. */
+  settleAnew() {
+    if (!this.isSounding) this.#drained();
+  }
+
   /** @param {number} volume 0..1 @param {boolean} muted */
   setSound(volume, muted) {
     Object.assign(this, { volume, muted });
@@ -109,11 +116,13 @@ export class VoiceOutput {
       this.isSounding = false;
       this.events.onPause();
     }, PAUSE_MILLISECONDS);
-    this.settledTimer = setTimeout(() => this.events.onSettled(), SETTLED_MILLISECONDS);
+    this.settledTimer = setTimeout(() => this.events.onSettled(false), SETTLED_MILLISECONDS);
+    this.abandonedTimer = setTimeout(() => this.events.onSettled(true), ABANDONED_MILLISECONDS);
   }
 
   #clearTimers() {
     clearTimeout(this.pauseTimer);
     clearTimeout(this.settledTimer);
+    clearTimeout(this.abandonedTimer);
   }
 }

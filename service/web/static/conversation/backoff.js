@@ -4,7 +4,7 @@
 export const MAXIMUM_TRIES = 6;
 
 const BASE_MILLISECONDS = 500;
-const CAP_MILLISECONDS = 8000;
+export const CAP_MILLISECONDS = 8000;
 
 /** Closes that speak of the network or of a server that goes away, never of what was said (RFC 6455, section 7.4). */
 const TRANSIENT_CLOSES = new Set([1001, 1006, 1011, 1012, 1013]);

@@ -8,11 +8,12 @@
 
 import { CaptionTrack } from "../captions/caption-track.js";
 import { sentencesOf } from "../captions/sentences.js";
+import { matchHistory } from "./history.js";
 
 /**
  * @typedef {"tentative" | "speaking" | "done" | "interrupted"} TurnState
  * @typedef {object} Turn
- * @property {number} id  unique in this page
+ * @property {number} id  unique in this page, and higher than that of everything above it
  * @property {number} conversation  counts up with every new connection
  * @property {"user" | "agent" | "notice"} speaker
  * @property {string} text
@@ -27,8 +28,9 @@ import { sentencesOf } from "../captions/sentences.js";
 
 export class Dialogue {
   /**
-   * @param {{onTurn: (turn: Turn) => void, onSentence: (sentence: string) => void}} events
-   *   `onTurn`: a turn is new or changed; `onSentence`: a whole sentence of the agent has been heard
+   * @param {{onTurn: (turn: Turn) => void, onGone: (turn: Turn) => void, onSentence: (sentence: string) => void}} events
+   *   `onTurn`: a turn is new or changed; `onGone`: it is none any more; `onSentence`: a whole sentence of the agent
+   *   has been heard
    * @param {string} language
    */
   constructor(events, language) {
@@ -114,9 +116,20 @@ export class Dialogue {
     return true;
   }
 
-  /** Everything that arrived has been heard. */
-  settle() {
-    for (const turn of this.#unfinished()) if (turn.track.audioMilliseconds > 0) this.finish(turn);
+  /**
+   * Everything that arrived has been heard.
+   * @param {boolean} forGood  even what has evidently broken off is not waited for any more
+   */
+  settle(forGood = true) {
+    for (const turn of this.#unfinished()) {
+      if (turn.track.audioMilliseconds > 0 && (forGood || turn.track.isComplete)) this.finish(turn);
+    }
+  }
+
+  /** Another voice speaks from now on. @param {boolean} finishesAnswer that the voice before it has begun */
+  changeVoice(finishesAnswer) {
+    if (!finishesAnswer) this.agentMayContinue = false;
+    else if (this.agentMayContinue) this.#ofConversation("agent").at(-1)?.track.changeVoice();
   }
 
   /** @param {Turn} turn of which nothing more is to be waited for */
@@ -137,12 +150,35 @@ export class Dialogue {
 
   /** @param {number} eventId @param {string} original @param {string} corrected what the server knows was said */
   correct(eventId, original, corrected) {
-    const agents = this.turns.filter((turn) => turn.speaker === "agent" && turn.conversation === this.conversation);
+    const agents = this.#ofConversation("agent");
     const turn = agents.findLast((candidate) => candidate.eventId === eventId)
       ?? agents.findLast((candidate) => candidate.text === original);
     if (!turn) return;
     Object.assign(turn, { text: corrected, shown: corrected.length, state: "interrupted" });
     this.#change(turn);
+  }
+
+  /**
+   * Make this conversation's turns equal to what the server knows was said; what is the same stays as it is.
+   * @param {import("./protocol.js").Said[]} history  empty where the server keeps no words: then ours are all there is
+   */
+  adopt(history) {
+    if (history.length === 0) return;
+    const own = this.turns.filter((turn) => turn.conversation === this.conversation && turn.speaker !== "notice");
+    const matches = matchHistory(own, history);
+    const first = own.findIndex((turn) => matches.includes(turn));
+    const last = own.findLastIndex((turn) => matches.includes(turn));
+    // What was typed last is on its way to the server; what was said before the history begins is not denied by it.
+    const unsent = own.filter((turn, index) => index > last && turn.typed);
+    const earlier = own.slice(0, Math.max(0, first));
+    const kept = new Set([...matches, ...unsent, ...earlier]);
+    for (const turn of own) if (!kept.has(turn)) this.#remove(turn);
+    history.forEach((said, index) => {
+      const match = matches[index];
+      if (match) this.#amend(match, said.text);
+      else this.#insert(said, matches.slice(index + 1).find((turn) => turn !== undefined) ?? unsent[0]);
+    });
+    this.agentMayContinue = unsent.length === 0 && history[history.length - 1].speaker === "agent";
   }
 
   /**
@@ -158,7 +194,7 @@ export class Dialogue {
 
   /** @param {number} eventId @param {(turn: Turn) => boolean} isOpenFor */
   #agentTurn(eventId, isOpenFor) {
-    const agents = this.turns.filter((turn) => turn.speaker === "agent" && turn.conversation === this.conversation);
+    const agents = this.#ofConversation("agent");
     const latest = agents.at(-1);
     // Some servers number every chunk of audio, others every turn: an unknown id continues what is still open.
     const found = agents.findLast((turn) => turn.eventId === eventId && isOpenFor(turn))
@@ -172,7 +208,12 @@ export class Dialogue {
   }
 
   #lastOfUser() {
-    return this.turns.findLast((turn) => turn.speaker === "user" && turn.conversation === this.conversation);
+    return this.#ofConversation("user").at(-1);
+  }
+
+  /** @param {Turn["speaker"]} speaker */
+  #ofConversation(speaker) {
+    return this.turns.filter((turn) => turn.speaker === speaker && turn.conversation === this.conversation);
   }
 
   /** @param {Turn} turn @param {string} text */
@@ -193,18 +234,53 @@ export class Dialogue {
     }
   }
 
+  /** @param {Turn} turn @param {string} text  that the server knows of it */
+  #amend(turn, text) {
+    if (turn.text === text && turn.state !== "tentative") return;
+    const isCutOff = turn.speaker === "agent" && text.length < turn.text.length;
+    const isGrowing = turn.state === "speaking" && !isCutOff;
+    turn.track.setText(text);
+    Object.assign(turn, { text, state: isCutOff ? "interrupted" : isGrowing ? "speaking" : "done" });
+    if (!isGrowing) turn.shown = text.length;
+    this.#change(turn);
+  }
+
+  /** @param {Turn} turn */
+  #remove(turn) {
+    this.turns.splice(this.turns.indexOf(turn), 1);
+    this.events.onGone(turn);
+  }
+
+  /** @param {import("./protocol.js").Said} said @param {Turn | undefined} next  in front of which it was said */
+  #insert({ speaker, text }, next) {
+    const turn = this.#make(speaker, text, { state: "done", shown: text.length, announced: text.length });
+    const index = next ? this.turns.indexOf(next) : this.turns.length;
+    const before = this.turns[index - 1];
+    if (next) turn.id = ((before?.id ?? 0) + next.id) / 2;
+    if (before) turn.at = before.at;
+    this.turns.splice(index, 0, turn);
+    this.#change(turn);
+  }
+
   /**
    * @param {Turn["speaker"]} speaker @param {string} text @param {Partial<Turn>} [fields]
    * @returns {Turn}
    */
   #add(speaker, text, fields = {}) {
-    /** @type {Turn} */
-    const turn = {
-      id: this.turns.length + 1, conversation: this.conversation, speaker, text, shown: 0, state: "speaking",
-      eventId: 0, announced: 0, at: new Date(), track: new CaptionTrack(), typed: false, ...fields,
-    };
+    const turn = this.#make(speaker, text, fields);
     this.turns.push(turn);
     return turn;
+  }
+
+  /**
+   * @param {Turn["speaker"]} speaker @param {string} text @param {Partial<Turn>} fields
+   * @returns {Turn}
+   */
+  #make(speaker, text, fields) {
+    return {
+      id: (this.turns.at(-1)?.id ?? 0) + 1, conversation: this.conversation, speaker, text, shown: 0, state: "speaking",
+      eventId: 0, announced: 0, at: new Date(), track: new CaptionTrack(), typed: false, ...fields,
+    };
   }
 
   /** @param {Turn} turn */

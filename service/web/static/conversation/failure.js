@@ -8,10 +8,13 @@
 
 /**
  * @typedef {"unreachable" | "offline" | "busy" | "refused" | "unavailable" | "maintenance" | "misconfigured" | "quota"
- *   | "silent" | "lost" | "unknown"} Reason
+ *   | "silent" | "lost" | "unresumable" | "elsewhere" | "unknown"} Reason
  * @typedef {{reason: Reason, message: string, id: string, transient: boolean}} Failure
  *   `transient`: trying again may help without anybody mending anything
  */
+
+/** Our server's close of a connection whose conversation goes on over another one. */
+const RESUMED_ELSEWHERE = 4409;
 
 export class ConversationError extends Error {
   /** @param {Failure} failure */
@@ -51,8 +54,18 @@ export function fromAnswer(status, body) {
  * @returns {Failure}
  */
 export function fromClose(code, closeReason, errorMessage, conversationId) {
+  if (code === RESUMED_ELSEWHERE) return { reason: "elsewhere", message: "", id: "", transient: false };
   const message = errorMessage || closeReason;
   return { reason: reasonOfClose(code, message), message, id: conversationId, transient: false };
+}
+
+/**
+ * A lost conversation that the server does not go on with. Its own words speak of tokens: they are for the logs.
+ * @param {string} conversationId
+ * @returns {Failure}
+ */
+export function fromRefusedResumption(conversationId) {
+  return { reason: "unresumable", message: "", id: conversationId, transient: false };
 }
 
 /** @param {number} status @returns {Reason} */

@@ -8,6 +8,7 @@
 
 /**
  * @typedef {{chars: string[], starts: number[]}} Alignment  start of each character, ms from the chunk's beginning
+ * @typedef {{sequence: number, speaker: "user" | "agent", text: string}} Said  in the order of `sequence`
  * @typedef {{type: "metadata", conversationId: string, outputFormat: string, inputFormat: string}
  *   | {type: "ping", eventId: number}
  *   | {type: "audio", eventId: number, base64: string, alignment: Alignment | null}
@@ -18,9 +19,18 @@
  *   | {type: "interruption", eventId: number}
  *   | {type: "client_tool_call", name: string, callId: string, parameters: Record<string, unknown>}
  *   | {type: "queue_status", status: string}
- *   | {type: "agent_changed", provider: "backup" | "elevenlabs", notice: string}
+ *   | {type: "agent_changed", voice: "backup" | "elevenlabs", spliced: boolean}
+ *   | {type: "connection_token", token: string, seconds: number}
+ *   | {type: "connection_resumed", received: number, replayed: number}
+ *   | {type: "connection_discontinuity", history: Said[]}
+ *   | {type: "connection_draining", seconds: number}
  *   | {type: "error", message: string, code: number | null}} ServerEvent
+ * @typedef {{counts: boolean, event: ServerEvent | null}} ServerFrame
+ *   `counts`: whether it is part of the conversation, also if this page does not know what it is
  */
+
+/** Events of these names concern one socket, or the wait for it, and not the conversation. */
+const OF_THE_SOCKET = /^(connection|queue)_/;
 
 /** @type {Record<string, (event: any) => ServerEvent>} by the wire's `type` */
 const READERS = {
@@ -58,8 +68,20 @@ const READERS = {
   }),
   queue_status: ({ queue_status_event: event }) => ({ type: "queue_status", status: text(event.status) }),
   agent_changed: ({ agent_changed_event: event }) => ({
-    type: "agent_changed", provider: oneOf(["backup", "elevenlabs"], event.provider),
-    notice: optionalText(event.notice),
+    type: "agent_changed", voice: text(event.to) === "elevenlabs" ? "elevenlabs" : "backup",
+    spliced: event.spliced === true,
+  }),
+  connection_token: ({ connection_token_event: event }) => ({
+    type: "connection_token", token: text(event.token), seconds: number(event.expires_in_seconds),
+  }),
+  connection_resumed: ({ connection_resumed_event: event }) => ({
+    type: "connection_resumed", received: number(event.received), replayed: number(event.replayed ?? 0),
+  }),
+  connection_discontinuity: ({ connection_discontinuity_event: event }) => ({
+    type: "connection_discontinuity", history: event.history.map(said),
+  }),
+  connection_draining: ({ connection_draining_event: event }) => ({
+    type: "connection_draining", seconds: number(event.reconnect_in_seconds),
   }),
   // ElevenLabs also sends the flat form, {"type": "error", "message": …}.
   error: ({ error_event: event, message }) => ({
@@ -69,16 +91,17 @@ const READERS = {
 };
 
 /**
- * @param {unknown} frame of the socket
- * @returns {ServerEvent | null} null for what this page does not know
+ * @param {unknown} data of the socket's message
+ * @returns {ServerFrame} its event is null for what this page does not know
  */
-export function readEvent(frame) {
-  if (typeof frame !== "string") return null;
+export function readFrame(data) {
+  let counts = true;
   try {
-    const event = JSON.parse(frame);
-    return Object.hasOwn(READERS, event.type) ? READERS[event.type](event) : null;
+    const event = JSON.parse(typeof data === "string" ? data : "");
+    counts = !OF_THE_SOCKET.test(event.type);
+    return { counts, event: Object.hasOwn(READERS, event.type) ? READERS[event.type](event) : null };
   } catch {
-    return null; // not JSON, or a known type with fields of another kind
+    return { counts, event: null }; // not JSON, or a known type with fields of another kind
   }
 }
 
@@ -111,6 +134,10 @@ export const toolResult = (callId, result, isError) => ({
 });
 /** @param {number} eventId @param {"like" | "dislike" | null} score */
 export const feedback = (eventId, score) => ({ type: "feedback", event_id: eventId, score });
+/** The first message of a socket that goes on with a conversation. @param {import("./continuity.js").Continuity} soFar */
+export const resumption = ({ token, received, lastEventId }) => ({
+  type: "conversation_resume", token, received, last_event_id: lastEventId,
+});
 
 /**
  * The ticket's address with what the page adds: who it is, and that it understands our own events.
@@ -120,7 +147,14 @@ export function conversationUrl(signedUrl, version) {
   const url = new URL(signedUrl);
   url.searchParams.set("source", "vocero_page");
   url.searchParams.set("version", version);
-  url.searchParams.set("vocero_events", "1");
+  url.searchParams.set("vocero_events", "true");
+  return url.href;
+}
+
+/** Where a conversation is gone on with: at the same door, but a token in the first message opens it. @param {string} signedUrl */
+export function resumptionUrl(signedUrl) {
+  const url = new URL(signedUrl);
+  url.search = "?resume=true&vocero_events=true";
   return url.href;
 }
 
@@ -128,6 +162,11 @@ export function conversationUrl(signedUrl, version) {
 function alignment(value) {
   if (!value || !Array.isArray(value.chars) || !Array.isArray(value.char_start_times_ms)) return null;
   return { chars: value.chars.map(text), starts: value.char_start_times_ms.map(number) };
+}
+
+/** @param {any} value @returns {Said} */
+function said(value) {
+  return { sequence: number(value.sequence), speaker: oneOf(["user", "agent"], value.speaker), text: text(value.text) };
 }
 
 /** @param {unknown} value */

@@ -2,19 +2,21 @@
 /**
  * What the conversation is doing, as a person understands it. Pure: a table, and a function that reads it.
  *
- * The key decision: who speaks (`voice`) is not a phase. The backup voice listens, thinks and speaks as well.
+ * The key decision: who speaks (`voice`) is not a phase. The backup voice listens, thinks and speaks as well. And a
+ * conversation whose connection is lost goes on below: the voice is heard to its end, and `below` is where it stands
+ * when the connection is back.
  */
 
 /**
  * @typedef {"idle" | "connecting" | "listening" | "thinking" | "speaking" | "reconnecting" | "ended" | "failed"} Phase
  * @typedef {"elevenlabs" | "backup"} Voice
- * @typedef {{phase: Phase, voice: Voice}} State
- * @typedef {"start" | "ready" | "user_spoke" | "agent_started" | "agent_finished" | "interrupted"
+ * @typedef {{phase: Phase, voice: Voice, below: Phase}} State  `below` counts while reconnecting only
+ * @typedef {"start" | "ready" | "resumed" | "user_spoke" | "agent_started" | "agent_finished" | "interrupted"
  *   | "connection_lost" | "ended" | "failed"} Happening
  */
 
 /** @type {State} */
-export const INITIAL_STATE = Object.freeze({ phase: "idle", voice: "elevenlabs" });
+export const INITIAL_STATE = Object.freeze({ phase: "idle", voice: "elevenlabs", below: "idle" });
 
 /** @type {Record<string, Phase>} how every live conversation can stop */
 const STOPS = { connection_lost: "reconnecting", ended: "ended", failed: "failed" };
@@ -27,7 +29,7 @@ const TRANSITIONS = {
   // An interruption that is reported after the words that caused it does not take the thinking back.
   thinking: { agent_started: "speaking", ...STOPS },
   speaking: { agent_finished: "listening", interrupted: "listening", user_spoke: "thinking", ...STOPS },
-  reconnecting: { ready: "listening", ended: "ended", failed: "failed" },
+  reconnecting: { ready: "listening", start: "connecting", ended: "ended", failed: "failed" },
   ended: { start: "connecting" },
   failed: { start: "connecting" },
 };
@@ -38,11 +40,18 @@ const TRANSITIONS = {
  * @returns {State} the same object if nothing changed
  */
 export function next(state, happening) {
+  if (state.phase === "reconnecting" && happening === "resumed") return { ...state, phase: state.below };
   const phase = TRANSITIONS[state.phase][happening];
-  if (!phase) return state;
+  if (!phase) return state.phase === "reconnecting" ? belowMoves(state, happening) : state;
   // A new conversation begins with the first voice again; the server says so if it is otherwise.
-  const voice = happening === "start" || happening === "connection_lost" ? "elevenlabs" : state.voice;
-  return { phase, voice };
+  const voice = happening === "start" || happening === "ready" ? "elevenlabs" : state.voice;
+  return { phase, voice, below: state.phase };
+}
+
+/** @param {State} state @param {Happening} happening @returns {State} */
+function belowMoves(state, happening) {
+  const below = TRANSITIONS[state.below][happening];
+  return below && below !== "reconnecting" ? { ...state, below } : state;
 }
 
 /**

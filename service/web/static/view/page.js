@@ -13,6 +13,12 @@ import { element } from "./elements.js";
 /** What a screen reader is told; the alternation of listening, thinking and speaking can be heard anyway. */
 const SPOKEN_PHASES = new Set(["connecting", "reconnecting", "ended"]);
 
+/** Failures that are nobody's fault are said calmly, under a title of their own. @type {Record<string, TextKey>} */
+const CALM_TITLES = { maintenance: "state_maintenance", elsewhere: "state_elsewhere" };
+
+/** The end of a conversation that stood: another try is a new one, and by the means of before. */
+const ENDS = new Set(["lost", "unresumable", "elsewhere"]);
+
 export class Page {
   /** @param {(key: TextKey) => string} text */
   constructor(text) {
@@ -20,6 +26,8 @@ export class Page {
     this.main = element("chat");
     this.label = element("state-label");
     this.phase = "idle";
+    /** Whether the one button that is left begins as the person talked before. */
+    this.offersOneStart = false;
   }
 
   /**
@@ -39,14 +47,17 @@ export class Page {
 
   /** @param {import("../conversation/failure.js").Failure} failure */
   showFailure(failure) {
-    const isPlanned = failure.reason === "maintenance";
+    const calmTitle = CALM_TITLES[failure.reason];
     element("failure").hidden = false;
-    element("failure").classList.toggle("planned", isPlanned);
-    element("failure-title").textContent = this.text(isPlanned ? "state_maintenance" : "state_failed");
+    element("failure").classList.toggle("planned", calmTitle !== undefined);
+    element("failure-title").textContent = this.text(calmTitle ?? "state_failed");
     element("failure-reason").textContent = this.text(`reason_${failure.reason}`);
     element("failure-detail").textContent = failure.message;
-    element("failure-reference").hidden = failure.id === "";
+    element("failure-reference").hidden = failure.id === "" || failure.reason === "elsewhere";
     element("failure-id").textContent = failure.id;
+    this.offersOneStart = ENDS.has(failure.reason);
+    element("start-typing").hidden = this.offersOneStart;
+    if (this.offersOneStart) element("start-speaking-text").textContent = this.text("start_again");
   }
 
   /** @param {TextKey | null} key of what the person should know about the microphone */
@@ -65,7 +76,11 @@ export class Page {
     element("starters").hidden = talking;
     element("controls").hidden = !talking;
     if (phase !== "idle") element("record").hidden = false;
-    if (phase !== "failed") element("failure").hidden = true;
+    if (phase !== "failed") {
+      element("failure").hidden = true;
+      element("start-typing").hidden = false;
+      this.offersOneStart = false;
+    }
     const again = phase === "ended" ? "start_again" : phase === "failed" ? "try_again" : "start_speaking";
     element("start-speaking-text").textContent = this.text(again);
   }

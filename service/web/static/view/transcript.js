@@ -31,8 +31,14 @@ export class Transcript {
     item.dataset.state = turn.state;
     part(item, ".words").textContent = said;
     item.hidden = said === "";
-    if (turn.speaker === "agent") part(item, ".feedback").hidden = turn.state === "speaking" || said === "";
+    if (turn.speaker === "agent") part(item, ".feedback").hidden = !canBeRated(turn);
     if (follow) this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  /** @param {Turn} turn that is none any more */
+  remove(turn) {
+    this.items.get(turn.id)?.remove();
+    this.items.delete(turn.id);
   }
 
   /** A score can only be sent where the words were said: in the running conversation. @param {number} conversation */
@@ -88,6 +94,11 @@ export class Transcript {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     return scrollHeight - clientHeight - scrollTop < NEAR_THE_END;
   }
+}
+
+/** Only what the server has numbered can be named to it. @param {Turn} turn */
+function canBeRated(turn) {
+  return turn.state !== "speaking" && turn.shown > 0 && turn.eventId > 0;
 }
 
 /** @param {HTMLElement} item @param {string} selector */

@@ -1,7 +1,7 @@
 """Guess the language of a text: the multilingual models speak a text as it is written, without being told.
 
-The key decision: only the sandbox's two languages, by letters that only one has and by its commonest words. That is
-right for whole sentences; a single word that both have follows the voice.
+The key decision: only the two languages that everything here has, by letters that only one has and by its commonest
+words. That is right for whole sentences; a single word that both have follows the voice.
 """
 
 from __future__ import annotations

@@ -1,0 +1,41 @@
+"""Two hundred conversations in each of which something breaks, and a hundred in which nothing does.
+
+The long run, of 10,000 and 1,000, is `python -m soak campaign`.
+"""
+
+from __future__ import annotations
+
+from soak.result import table
+from soak.service_log import failures_in
+from tests.campaign import calm, campaign
+from tests.campaign.injections import KINDS, draw
+from tests.integration.campaign.conftest import StartStage
+
+INJECTIONS = 200
+CALM_CONVERSATIONS = 100
+AT_ONCE = 25
+MOST_SECONDS = 5.0
+"""To the backup's first sound, on a machine that does much else; `python -m soak campaign` holds it to 1 s."""
+
+
+def test_no_word_is_lost_or_repeated_whatever_breaks(start_stage: StartStage) -> None:
+    stage = start_stage(VOCERO_FIRST_AUDIO_SECONDS="0.5", VOCERO_AGENT_THINKING_SECONDS="0.5")
+    answers = campaign.answers()
+    injections = [draw(number, answers, greeting=campaign.GREETING) for number in range(INJECTIONS)]
+    outcomes = campaign.run(stage.scene, injections, at_once=AT_ONCE)
+    said = "\n".join(table(campaign.report(outcomes)))
+    assert [failure for each in outcomes for failure in each.failures] == [], said
+    struck = {each.kind for each in outcomes if each.is_struck}
+    assert struck >= KINDS.keys() - {"refused"}, said
+    seconds = [each.seconds for each in outcomes if each.seconds is not None]
+    assert len(seconds) > INJECTIONS / 3, said
+    assert campaign.percentile(seconds, 0.95) < MOST_SECONDS, said
+    assert failures_in(stage.service.log_path) == []
+    print(said)
+
+
+def test_no_spurious_failover(start_stage: StartStage) -> None:
+    stage = start_stage()
+    outcomes = calm.run(stage.scene, range(CALM_CONVERSATIONS), at_once=AT_ONCE)
+    assert [failure for each in outcomes for failure in each.failures] == []
+    assert failures_in(stage.service.log_path) == []
