@@ -251,6 +251,24 @@ class FallbackSettings(KeepingSettings):
         description="Seconds that opening a conversation at a provider may take, where the next one can be asked.",
     )
 
+    # --- A second account of ElevenLabs', if elevenlabs_2 is in the chain
+    elevenlabs_2_base_url: str | None = Field(
+        None,
+        alias="VOCERO_ELEVENLABS_2_BASE_URL",
+        pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+        description="Where the second account is, such as another region, without a slash at the end. Unset: where the"
+        " first one is.",
+        examples=["https://api.eu.residency.elevenlabs.io"],
+    )
+    elevenlabs_2_api_key: SecretStr | None = Field(None, alias="VOCERO_ELEVENLABS_2_API_KEY", description="Its key.")
+    elevenlabs_2_agents: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        alias="VOCERO_ELEVENLABS_2_AGENTS",
+        description="Which of its agents stands in for which of the first account's, as agent=agent, separated by"
+        " commas; one that is not named has the same id. They must speak and hear the same audio formats.",
+        examples=["agent_a=agent_x,agent_b=agent_y"],
+    )
+
     # --- Networks that drop, workers that leave
     resume_seconds: int = Field(
         120,
@@ -295,6 +313,16 @@ class FallbackSettings(KeepingSettings):
     @classmethod
     def _split_chain(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("elevenlabs_2_agents", mode="before")
+    @classmethod
+    def _split_agents(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
+            raise ValueError("pairs of agents as agent=agent, separated by commas")
+        return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
     @field_validator("fallback_chain")
     @classmethod

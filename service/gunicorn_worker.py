@@ -66,6 +66,9 @@ def _date(now: int) -> str:
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """A worker process of the service."""
 
+    alive: bool
+    nr: int
+
     def init_process(self) -> None:
         """Start, with every setting as a plain attribute: gunicorn looks some thirty of them up for each request."""
         plain: dict[str, Any] = self.cfg.__dict__

@@ -21,26 +21,24 @@ from service.config import Settings
 from service.conversation.admission import Admission
 from service.conversation.conversation import Limits
 from service.conversation.draining import DrainTimes
-from service.conversation.elevenlabs_legs import ElevenLabsLegs
 from service.conversation.event_loop import Loop
 from service.conversation.ledger import Ledger
-from service.conversation.legs import Legs, LegSource, LocalSource
+from service.conversation.legs import LOCAL, Legs
 from service.conversation.registry import ConversationRegistry
 from service.conversation.resume_tokens import ResumeOffice
 from service.conversation.resumption import Resumptions
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
-from service.elevenlabs.fault_actions import fault_of
 from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.pool_options import PoolOptions
-from service.errors import ConfigurationError, SchemaError, ServiceUnavailableError, UpstreamProtocolError
+from service.errors import ConfigurationError, SchemaError
 from service.fallback.backup import Backup, make_backup
 from service.fallback.backup_speech import BackupSpeech
-from service.fallback.fallback_service import Canary, FallbackService, make_fallback_service
 from service.keeping.erasure import Erasure
 from service.keeping.jobs import JobRunner
 from service.keeping.keeping_jobs import make_job_runner
+from service.leg_services import SECOND, make_backup_speech, make_legs, make_second_elevenlabs
 from service.maintenance import MaintenanceWatch
 from service.pool_reports import PoolReporter
 from service.retry import Retrier, RetryPolicy
@@ -48,13 +46,12 @@ from service.retry_budget import RetryBudget
 from service.secret import Secret, SecretName
 from service.secrets_manager import SecretsManager
 from service.secrets_sources import make_source
-from service.storage import ApiKeys, Capability, Conversations, Database, check_schema, open_database
+from service.storage import ApiKeys, Conversations, Database, check_schema, open_database
 from service.storage.record_writer import RecordWriter
 
 REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59 (traps)
 SECRETS_SECONDS = 5.0  # that a worker waits for its first secrets before it takes requests all the same
 LOGIN_SPREAD_SECONDS, MOST_SPREAD_SECONDS = 0.2, 4.0  # for each worker, and for all
-PRIMARY, LOCAL = "elevenlabs", "local"
 ADMITTED_SHARE = 0.8  # of a worker's connections: the rest is for pages, tickets and health
 
 
@@ -80,12 +77,13 @@ class Services:
     ledger: Ledger
     legs: Legs
     backup: Backup | None
+    second_elevenlabs: ElevenLabsService | None
     resumptions: Resumptions
 
     @property
     def backup_speech(self) -> BackupSpeech | None:
         """What answers speech requests that ElevenLabs does not; None: nothing does."""
-        return None if self.backup is None else _backup_speech(self.legs.fallback, self.backup)
+        return None if self.backup is None else make_backup_speech(self.legs.fallback, self.backup)
 
     def start(self) -> None:
         """Open what is kept open.
@@ -98,6 +96,8 @@ class Services:
         if self.secrets.wait_until_read(SECRETS_SECONDS) or not _has_password_in_vault(self.settings):
             check_schema(self.database)
         self.elevenlabs.start()
+        if self.second_elevenlabs is not None:
+            self.second_elevenlabs.start()
         if self.backup is not None:
             self.backup.start()
         self.legs.fallback.start()
@@ -117,6 +117,8 @@ class Services:
         self.pool_reporter.close()
         if self.backup is not None:
             self.backup.close()
+        if self.second_elevenlabs is not None:
+            self.second_elevenlabs.close()
         self.elevenlabs.close()
         self.redis.close()
         self.database.close()
@@ -160,6 +162,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
     erasure = Erasure(database, store)
     kept = Conversations(database)
     backup = make_backup(settings) if LOCAL in settings.fallback_chain else None
+    second = make_second_elevenlabs(settings) if SECOND in settings.fallback_chain else None
     maintenance = MaintenanceWatch(conversations, check_schema=lambda: _note_schema(database))
     ledger = Ledger(
         store,
@@ -172,8 +175,9 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         settings=settings,
         secrets=secrets,
         ledger=ledger,
-        legs=_legs(settings, elevenlabs, backup, store, database),
+        legs=make_legs(settings, elevenlabs, second, backup, store=store, database=database),
         backup=backup,
+        second_elevenlabs=second,
         resumptions=Resumptions(
             ResumeOffice(
                 store,
@@ -238,58 +242,6 @@ def _elevenlabs_service(settings: Settings, secrets: SecretsManager, store: redi
             wait_seconds=settings.slot_wait_seconds,
         ),
     )
-
-
-def _legs(
-    settings: Settings, elevenlabs: ElevenLabsService, backup: Backup | None, store: redis.Redis, database: Database
-) -> Legs:
-    primary = ElevenLabsLegs(elevenlabs, provider=PRIMARY)
-    sources: dict[str, LegSource] = {PRIMARY: primary}
-    if backup is not None:
-        sources[LOCAL] = LocalSource(backup.legs)
-    # A conversation that waits for a slot of the account is not one whose leg does not open.
-    waits = settings.slot_wait_seconds if settings.agents_concurrency else 0.0
-    return Legs(
-        make_fallback_service(settings, database=database, store=store, canary=_canary(settings, elevenlabs, primary)),
-        [sources[name] for name in settings.fallback_chain if name in sources],
-        opening_seconds=settings.leg_opening_seconds + waits,
-    )
-
-
-def _canary(settings: Settings, elevenlabs: ElevenLabsService, legs: ElevenLabsLegs) -> Canary:
-    """Asks ElevenLabs for as little as shows that a capability is there."""
-    agent_id = settings.elevenlabs_agent_id or next(iter(sorted(settings.public_agents)), None)
-
-    def ask(_provider: str, capability: Capability) -> None:
-        if capability is Capability.CONVERSATION and agent_id is not None:
-            legs.probe(agent_id)
-            return
-        with elevenlabs.generate_audio("Ok.", voice_id=settings.canary_voice_id) as speech:
-            if not any(speech):
-                raise UpstreamProtocolError("ElevenLabs sent no audio.", code="no_audio")
-
-    return ask
-
-
-def _backup_speech(fallback: FallbackService, backup: Backup) -> BackupSpeech:
-    def goes_first(voice_id: str) -> bool:
-        plan = fallback.plan(Capability.SPEECH, key=voice_id)
-        if plan.is_disabled:
-            raise ServiceUnavailableError("Speech is switched off at the moment.", retry_after=60.0)
-        return plan.providers[0] == LOCAL
-
-    def takes_over(error: Exception) -> bool:
-        fault = fault_of(error)
-        fallback.failed(PRIMARY, Capability.SPEECH, fault)
-        if not fault.may_go_elsewhere or LOCAL not in fallback.plan(Capability.SPEECH, key="").providers:
-            return False
-        fallback.switched(Capability.SPEECH, PRIMARY, LOCAL, fault.cause)
-        return True
-
-    def primary_spoke(seconds: float) -> None:
-        fallback.succeeded(PRIMARY, Capability.SPEECH, seconds=seconds)
-
-    return BackupSpeech(speech=backup.speech, goes_first=goes_first, takes_over=takes_over, primary_spoke=primary_spoke)
 
 
 def _note_schema(database: Database) -> None:

@@ -29,8 +29,9 @@ _OPENS_A_TURN = frozenset({"agent_chat_response_part", "agent_response", "user_t
 _SPEAKS = frozenset({"agent_chat_response_part", "agent_response", "audio"})
 _OPENS_A_LEG = frozenset({"asr_initiation_metadata", "conversation_initiation_metadata"})
 Observe = Callable[[str, Mapping[str, Any]], None]
-NoteAudio = Callable[[bytes | bytearray, int, int], None]
-"""Is shown where an audio message that goes to the client lies; the bytes are its caller's again afterwards."""
+NoteAudio = Callable[[bytes | bytearray, int, int, int], None]
+"""Is shown where an audio message that goes to the client lies, and the agent's own id of it; afterwards the bytes are
+its caller's again."""
 _IDS_OF_THEIR_OWN = frozenset({"ping"})  # its id comes back in a pong, and counts pings, not turns
 
 
@@ -49,8 +50,8 @@ class AgentStream:
 
     __slots__ = (
         "_anchors", "_copies", "_dropped", "_drops_greeting", "_held", "_highest", "_holds_errors", "_interrupted",
-        "_leg_begins", "_note_audio", "_observe", "_offset", "_passing_first", "_passing_last", "_send", "_stretches",
-        "_turn_is_open", "audio_seen", "conversation_id", "error_event", "error_seen",
+        "_leg_begins", "_note_audio", "_observe", "_offset", "_passing_first", "_passing_id", "_passing_last", "_send",
+        "_stretches", "_turn_is_open", "audio_seen", "conversation_id", "error_event", "error_seen",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +78,7 @@ class AgentStream:
         # of their turn.
         self._passing_first = b""
         self._passing_last = b""
+        self._passing_id = 0
         # Of the leg that speaks now: the first id that its events have for the client, and the highest so far of any.
         self._leg_begins = 0
         self._highest = 0
@@ -125,7 +127,7 @@ class AgentStream:
             and data.startswith(self._passing_first, start)
         ):
             if self._note_audio is not None:
-                self._note_audio(data, start, end)
+                self._note_audio(data, start, end, self._passing_id)
             return True
         return False
 
@@ -153,8 +155,8 @@ class AgentStream:
         if self._offset:
             data = b"%b%d%b" % (data[: audio.id_begin], event_id, data[audio.id_end :])
         elif self.conversation_id is not None and not self._copies:
-            self._passing_first, self._passing_last = audio.first, audio.last
-        self._pass_audio_on(data)
+            self._passing_first, self._passing_last, self._passing_id = audio.first, audio.last, audio.event_id
+        self._pass_audio_on(data, audio.event_id)
 
     def agent_id_of(self, event_id: int) -> int | None:
         """The agent's own id for one that the client names (in `feedback`); None: it is of a leg that is over."""
@@ -252,13 +254,13 @@ class AgentStream:
             payload["event_id"] = event_id
             data = orjson.dumps(message)
         if kind == "audio":
-            self._pass_audio_on(data)
+            self._pass_audio_on(data, agent_id)
         else:
             self._pass_on(data)
 
-    def _pass_audio_on(self, data: bytes) -> None:
+    def _pass_audio_on(self, data: bytes, agent_id: int) -> None:
         if self._note_audio is not None:
-            self._note_audio(data, 0, len(data))
+            self._note_audio(data, 0, len(data), agent_id)
         self._pass_on(data)
 
     def _pass_on(self, data: bytes) -> None:

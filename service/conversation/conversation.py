@@ -24,6 +24,7 @@ from service.conversation.agent_stream import AgentStream
 from service.conversation.client_stream import ClientStream
 from service.conversation.elevenlabs_legs import OpenLeg, Waiting
 from service.conversation.endings import (
+    GOES_ON,
     RESTARTS,
     TAKEN_ELSEWHERE,
     Ending,
@@ -121,6 +122,7 @@ class Conversation:
         self._drains_at: float | None = None
         self._reconnect_in_seconds = 0.0
         self._ending: Ending | None = None
+        self._has_left = False
         self._lock = threading.Lock()
         client.farewell = self._farewell
 
@@ -157,7 +159,10 @@ class Conversation:
         self._client.close(code, reason)  # which also ends its thread's wait for the first message
 
     def _leave(self, ending: Ending) -> None:
-        """Note how it ended, if it did."""
+        """Note how it ended, if it did; once."""
+        if self._has_left:
+            return
+        self._has_left = True
         if self.goes_on_elsewhere:
             self._recording.leave(f"service {ending.code}")
         else:
@@ -185,6 +190,8 @@ class Conversation:
             log.exception("conversation failed", conversation_id=self.conversation_id)
             self._note(Ending("service", 1011, "Internal error."))
         ending = self._note(Ending("client", 1000, ""))
+        if self.goes_on_elsewhere:  # before the client is told: it may be on another worker at once
+            self._leave(ending)
         self._client.close(ending.code, ending.reason)
         if self._succession.leg is not None:
             self._succession.leg.socket.close(1000, "User ended conversation")
@@ -339,7 +346,7 @@ class Conversation:
             ),
             progress=lambda sent: Progress(sent, self._client_stream.received, self._agent_stream.highest_id),
             on_arrival=self._stop_relay,
-            on_taken=lambda: self.end(TAKEN_ELSEWHERE, "The conversation goes on over another connection."),
+            on_taken=lambda: self.end(TAKEN_ELSEWHERE, GOES_ON),
         )
 
     def _stop_relay(self) -> None:
@@ -358,11 +365,12 @@ class Conversation:
                 raise lost
             return
         if lost is None:
-            self._client.close(TAKEN_ELSEWHERE, "The conversation goes on over another connection.")
+            # In a thread of its own: its network may be gone, and the new connection must not wait for that.
+            threading.Thread(target=self._client.close, args=(TAKEN_ELSEWHERE, GOES_ON), daemon=True).start()
         self._client = arrival.connection
         self._client.farewell = self._farewell
         log.info("the client is back", conversation_id=self.conversation_id)
-        history = self._standing.tracker.takeover(time.monotonic(), splice=False).history
+        history = self._standing.tracker.takeover(time.monotonic(), splice=False).turns
         self._greetings = resumption.welcome(arrival, received=self._client_stream.received, history=history)
 
     # --- Between two turns

@@ -80,10 +80,13 @@ class Course:
             self._exchange.answer.set_format(self._format)
             self._exchange.listen_anew(self._format)
 
-    def audio(self, data: bytes | bytearray, begin: int, end: int) -> None:
-        """A message of audio that goes to the client, `data[begin:end]`."""
-        exchange = self._sounding
-        if exchange is not self._exchange and self._clock() > exchange.answer.ends_at:
+    def audio(self, data: bytes | bytearray, begin: int, end: int, event_id: int | None = None) -> None:
+        """A message of audio that goes to the client, `data[begin:end]`, with the agent's own id of it."""
+        exchange, previous = self._sounding, self._previous
+        if event_id is not None and previous is not None and event_id == previous.answer.event_id:
+            if event_id != self._exchange.answer.event_id:
+                exchange = previous  # somebody types before an answer's first sound
+        elif exchange is not self._exchange and self._clock() > exchange.answer.ends_at:
             exchange = self._sounding = self._exchange  # the old one has been played; what comes now is new
         exchange.answer.audio_message(data, begin, end)
         if exchange.is_listened_to:

@@ -110,14 +110,6 @@ class ElevenLabsLegs:
                 self._greet_always.popitem(last=False)
         return self._take_over(agent_id, request, suppress_greeting=False)
 
-    def probe(self, agent_id: str) -> None:
-        """Open a conversation, see that it is alive, and end it. Raises VoceroError."""
-        leg = self._dial(agent_id, orjson.dumps(_initiation({}, suppress_greeting=False)), Waiting())
-        try:
-            _await_metadata(leg.socket)
-        finally:
-            leg.close()
-
     def _dial(self, agent_id: str, initiation: bytes | None, waiting: Waiting) -> LiveConversation:
         try:
             leg = self._service.open_conversation(

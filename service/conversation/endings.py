@@ -30,6 +30,7 @@ TAKEN_ELSEWHERE = 4409
 """What a connection is closed with whose conversation goes on over another one."""
 
 RESTARTS = "The service is restarting; connect again."
+GOES_ON = "The conversation goes on over another connection."
 NO_ROOM = "No conversation can be taken now; try again."
 _LEAVING = frozenset({1000, 1001, 1005})
 _LOST = frozenset({1001, 1005, 1006})

@@ -15,7 +15,7 @@ from typing import Any
 
 from service.elevenlabs.vocabulary import PROVIDER
 from service.storage.conversation_records import ConversationSummary, EndedBy, Leg, Speaker, Utterance
-from service.storage.conversation_writer import Record
+from service.storage.record_writer import Record
 
 Note = Callable[[Record], None]
 """Takes a record, at once."""

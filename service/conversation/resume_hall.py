@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.conversation.endings import TAKEN_ELSEWHERE
+from service.conversation.endings import GOES_ON, TAKEN_ELSEWHERE
 from service.websocket import WebSocketConnection
 
 TAKE_UP_SECONDS = 10.0
 """That a conversation has for taking up an arrival: it may be in the middle of opening another leg."""
 
 LOOK_SECONDS = 30.0
-_CAME_AGAIN = "The conversation goes on over another connection."
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Seat:
         self._on_arrival()
         self._stay(visit)
         if visit.is_displaced:
-            arrival.connection.close(TAKEN_ELSEWHERE, _CAME_AGAIN)
+            arrival.connection.close(TAKEN_ELSEWHERE, GOES_ON)
         return visit.is_taken or visit.is_displaced
 
     def _stay(self, visit: _Visit) -> None:

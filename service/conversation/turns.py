@@ -114,6 +114,8 @@ class TurnTracker(Course):
     def takeover(self, now: float, *, splice: bool = True) -> TalkSoFar:
         """What another leg needs to go on. Without `splice` a broken answer is cut to what was said of it, and the
         question counts as answered unless nothing was."""
+        if self._is_unheard(now):
+            self._exchange.answer.is_written = False
         self._settle(now)
         exchange, answer = self._exchange, self._exchange.answer
         before = [] if self._previous is None else self._previous.turns
@@ -144,6 +146,12 @@ class TurnTracker(Course):
             unplayed_seconds=unplayed,
             tool_call_id=self._tools.call_id,
         )
+
+    def _is_unheard(self, now: float) -> bool:
+        """Whether the agent's first text may have been one whose sound was still to come."""
+        answer = self._exchange.answer
+        may_sound = not self._text_only and not self._has_voice and not answer.has_sound
+        return may_sound and answer.is_announced and now - answer.text_at < GREETING_SECONDS
 
     # --- Legs
 

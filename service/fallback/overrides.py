@@ -104,24 +104,13 @@ class OverrideBoard:
         before = self._overrides.get(capability)
         with self._database.writing() as session:
             made = self._overrides.set(
-                capability,
-                mode,
-                reason=reason.strip(),
-                author=author.strip(),
-                expires_at=expires_at,
-                expected_version=expected_version,
-                within=session,
-            )
+                capability, mode, reason=reason.strip(), author=author.strip(), expires_at=expires_at,
+                expected_version=expected_version, within=session,
+            )  # fmt: skip
             self._audit.append(
-                actor=author.strip(),
-                action=ACTION,
-                subject=capability.value,
-                before=_as_json(before),
-                after=_as_json(made),
-                address=address,
-                request_id=request_id,
-                within=session,
-            )
+                actor=made.author, action=ACTION, subject=capability.value, before=_as_json(before),
+                after=_as_json(made), address=address, request_id=request_id, within=session,
+            )  # fmt: skip
         self._take(made)
         with suppress(redis.RedisError):  # whoever looks at the database finds it, and puts it there
             self._notes.put(made)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 
@@ -44,10 +45,11 @@ class Upkeep:
     def close(self, timeout: float = STOP_SECONDS) -> None:
         """Stop; waits `timeout` s at most, for a probe too."""
         self._leaves.set()
+        ends_at = time.monotonic() + timeout
         if self._thread is not None:
             self._thread.join(timeout)
         for breaker in self._breakers:
-            breaker.join(timeout)
+            breaker.join(max(0.0, ends_at - time.monotonic()))
 
     def _look_on(self) -> None:
         while not self._leaves.wait(INTERVAL_SECONDS * random.uniform(1 - JITTER, 1 + JITTER)):  # noqa: S311 (no secret)

@@ -21,7 +21,7 @@ from service.conversation.standing import turns_of
 from service.conversation.succession import Past
 from service.conversation.tickets import Ticket
 from service.conversation.waiting_room import WaitingRoom
-from service.errors import RequestError, ResumeTokenExpiredError, SocketError
+from service.errors import RequestError, ResumeTokenExpiredError, ServiceUnavailableError, SocketError
 from service.services import Services
 from service.web.access import check_socket_origin, require_api_key, socket_address
 from service.websocket import UpgradedSocket, WebSocketConnection, take_over
@@ -112,19 +112,21 @@ def _hold_conversation(services: Services, connection: WebSocketConnection, show
 
 
 def _resume_conversation(services: Services, connection: WebSocketConnection) -> None:
-    services.maintenance.check()  # before a token is used up
-    services.conversations.check()
+    services.maintenance.check()
     try:
         first = connection.receive(services.limits.first_frame_seconds)
     except (SocketError, TimeoutError):
         connection.close(1008, "A connection that resumes begins with conversation_resume.")
         return
     asked = read_resume_request(first.data)
+    if not services.resumptions.office.holds(asked.token):
+        services.conversations.check()  # before the token is used up
     claim = services.resumptions.office.claim(asked.token)
     if claim.is_here:
         hall = services.resumptions.hall
         if not hall.hand_over(claim.conversation_id, connection, asked.received, asked.last_event_id):
-            raise ResumeTokenExpiredError
+            # Its worker may have let it go just now; if it has ended, the next attempt is told so.
+            raise ServiceUnavailableError("The conversation cannot be resumed now; try again.", retry_after=1.0)
         return
     history = services.ledger.take_over(claim.conversation_id, fence=claim.fence)
     if history is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,11 @@ class Caller:
         self.errors: list[str] = []
         self.kinds: list[str] = []
         self.pauses_before_tool = 0.0
+        self.pauses: Callable[[], float] = lambda: 0.0
         self._heard = asyncio.Event()
         self._socket: ClientConnection | None = None
 
-    async def talk(self, lines: Sequence[Line], *, leaves_at: int | None = None) -> None:
+    async def talk(self, lines: Iterable[Line], *, leaves_at: int | None = None) -> None:
         """Go through the lines and hang up; with `leaves_at` as soon as so many characters of the last answer came.
 
         Raises:
@@ -90,6 +91,7 @@ class Caller:
     async def _ask(self, line: Line) -> None:
         if line.breaks_in is None:
             await self._wait(self._current_is_whole, "an answer's end")
+            await asyncio.sleep(self.pauses())
         else:
             least = line.breaks_in
             await self._wait(lambda: self._current_is_whole() or self._current_position() >= least, "an answer's begin")
@@ -104,7 +106,7 @@ class Caller:
 
     def _current_is_whole(self) -> bool:
         answers = self.transcript.answers
-        return not answers or answers[-1].is_whole
+        return not answers or answers[-1].is_whole or answers[-1].missed
 
     def _current_position(self) -> int:
         answers = self.transcript.answers

@@ -24,6 +24,8 @@ PATIENCE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 1.0
 WORN = frozenset({"invalid_resume_token", "resume_token_used", "resume_token_expired"})
 UNCOUNTED = ("connection_", "queue_")
+MOST_ON_THEIR_WAY = 2
+INITIATION = "conversation_initiation_client_data"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,6 @@ class Loss:
     code: int
     seconds: float
     replayed: int
-    is_whole: bool
 
 
 class ResumingCaller(Caller):
@@ -50,9 +51,8 @@ class ResumingCaller(Caller):
         self._is_over = False
         self._is_lost = False
         self._resumed: dict[str, Any] | None = None
-        self._was_whole = True
         self.losses: list[Loss] = []
-        self.histories: list[list[dict[str, Any]]] = []
+        self.discontinuities = 0
 
     def drop(self) -> None:
         """Lose the network: the connection is cut, without a word to anybody."""
@@ -60,7 +60,8 @@ class ResumingCaller(Caller):
             self._socket.transport.abort()
 
     async def _send(self, event: dict[str, Any]) -> None:
-        self._sent.append(event)
+        if event["type"] != INITIATION:  # which is not counted
+            self._sent.append(event)
         if self._socket is None or self._is_lost:
             return  # it goes out when there is a connection again
         with contextlib.suppress(ConnectionClosed):  # the same: the server will say that it has not come
@@ -91,9 +92,8 @@ class ResumingCaller(Caller):
                 self.ending = (code, f"{reason}; {exc}")
                 self._heard.set()
                 return
-            self.losses.append(
-                Loss(code, time.time() - lost_at, int((self._resumed or {}).get("replayed", 0)), self._was_whole)
-            )
+            replayed = int((self._resumed or {}).get("replayed", 0))
+            self.losses.append(Loss(int(code), time.time() - lost_at, replayed))
 
     async def _come_back(self, lost_at: float) -> ClientConnection:
         pause, self._hint = self._hint, 0.0
@@ -138,11 +138,18 @@ class ResumingCaller(Caller):
             self._token = event["connection_token_event"]["token"]
         elif kind == "connection_resumed":
             self._resumed = event["connection_resumed_event"]
-            self._was_whole = True
         elif kind == "connection_discontinuity":
-            self._was_whole = False
-            self.histories.append(event["connection_discontinuity_event"]["history"])
+            self._compare(event["connection_discontinuity_event"]["history"])
             self.transcript.miss()
         elif kind == "connection_draining":
             self._hint = event["connection_draining_event"]["reconnect_in_seconds"]
         self._heard.set()
+
+    def _compare(self, history: list[dict[str, Any]]) -> None:
+        """What the service says was said is what this client has asked; its newest lines may not have arrived."""
+        self.discontinuities += 1
+        asked = [event["text"] for event in self._sent if event["type"] == "user_message"]
+        kept = [each["text"] for each in history if each["speaker"] == "user"]
+        ends = [asked[: len(asked) - newest] for newest in range(MOST_ON_THEIR_WAY + 1)]
+        if not any(end[max(0, len(end) - len(kept)) :] == kept for end in ends):
+            self.transcript.problems.append(f"the history ends with {kept[-3:]}, and asked was {asked[-3:]}")

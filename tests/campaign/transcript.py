@@ -68,12 +68,13 @@ class Answer:
     stretches: list[Stretch] = field(default_factory=list)
     interrupted: bool = False
     overtaken: bool = False
+    missed: bool = False
     corrected: str | None = None
 
     @property
     def may_be_short(self) -> bool:
-        """Whether the user broke in, so that not all of it must be spoken."""
-        return self.interrupted or self.overtaken
+        """Whether the user broke in, or was told to have missed something, so that not all of it must be spoken."""
+        return self.interrupted or self.overtaken or self.missed
 
     @property
     def is_whole(self) -> bool:
@@ -129,8 +130,8 @@ class Transcript:
 
     def miss(self) -> None:
         """Note that something of the answer that is being said may never come to this client."""
-        if self.answers:
-            self.answers[-1].overtaken = True
+        if self.answers and not self.answers[-1].is_whole:
+            self.answers[-1].missed = True
 
     def take(self, event: Mapping[str, Any], now: float) -> None:
         """Note one event."""

@@ -319,17 +319,11 @@ def test_a_worker_that_was_cut_off_does_not_open_again_what_the_others_have_left
 def test_one_that_opened_unheard_before_the_others_came_back_tells_nothing_new(own_valkey: OwnValkey) -> None:
     clock = HandClock()
     worker, unheard, idle = (make(own_valkey, CountingCanary(), terms=BreakerTerms(), clock=clock) for _ in range(3))
-    store = own_valkey.client()
     trip(worker)
     trip(unheard)
     worker.exchange()
-    store.hset(f"vocero:breaker:{{{NAME}}}:opening", "good", 3)
-    for each in worker.breaker, unheard.breaker:
-        assert each.opening is not None
-    clock.go_on(130.0)
-    worker.exchange()  # three good probes were made, and it is late enough
+    come_back(worker, clock)
     worker.exchange()
-    assert worker.breaker.state is RAMP
     unheard.exchange()
     for each in (idle, worker):
         each.exchange()

@@ -24,8 +24,8 @@ from service.storage import (
     SubjectKind,
     Tombstones,
 )
-from service.storage.conversation_writer import ConversationWriter
 from service.storage.erasure_scope import CALL_TIME
+from service.storage.record_writer import RecordWriter
 from service.storage.tombstone_upkeep import TombstoneUpkeep
 from tests.integration.keeping.kept import counts, ids, keep, utterances
 
@@ -84,15 +84,11 @@ def test_the_order_is_audited_by_its_digest(database: Database, erasure: Erasure
 def test_what_its_writer_flushes_late_stays_erased(database: Database, erasure: Erasure, now: datetime) -> None:
     keep(database, "c1", at=now - timedelta(seconds=30), ends=False)
     erase(erasure, CONVERSATION, "c1")
-    writer = ConversationWriter(Conversations(database))
+    writer = RecordWriter(Conversations(database))
     summary = ConversationSummary(id="c1", agent_id="agent_demo", started_at=now - timedelta(seconds=30))
-    writer.note(summary)
-    writer.note(Leg("c1", 1, "elevenlabs", now, provider_conversation_id="c1"))
-    for utterance in utterances("c1", at=now, count=5):
-        writer.note(utterance)
-    writer.start()
-    writer.close()
-    assert writer.pending == 0
+    leg = Leg("c1", 1, "elevenlabs", now, provider_conversation_id="c1")
+    written = writer.write([summary, leg, *utterances("c1", at=now, count=5)])
+    assert written.left == 0
     assert sum(counts(database).values()) == 0
 
 

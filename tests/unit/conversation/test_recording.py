@@ -12,7 +12,7 @@ from service.conversation.agent_stream import AgentStream
 from service.conversation.client_stream import ClientStream
 from service.conversation.recording import MAX_TEXT_CHARACTERS, MAX_UTTERANCES, Recording
 from service.storage.conversation_records import ConversationSummary, EndedBy, Leg, Speaker, Utterance
-from service.storage.conversation_writer import Record
+from service.storage.record_writer import Record
 from service.websocket import TEXT, Message
 
 

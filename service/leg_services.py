@@ -1,0 +1,97 @@
+"""The part of the composition root that concerns who speaks: the chain's providers, and what decides among them.
+
+The key decision: a provider that is not in the chain is not even built. A second account of ElevenLabs' has a key, an
+address and connections of its own, and shares nothing with the first, so that it fails alone.
+"""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+import redis
+
+from service.config import Settings
+from service.conversation.elevenlabs_legs import ElevenLabsLegs
+from service.conversation.legs import LOCAL, Legs, LegSource, LocalSource
+from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.fault_actions import fault_of
+from service.elevenlabs.keys import KeyChoice
+from service.errors import ConfigurationError, ServiceUnavailableError
+from service.fallback.backup import Backup
+from service.fallback.backup_speech import BackupSpeech
+from service.fallback.canaries import make_canary
+from service.fallback.fallback_service import FallbackService, make_fallback_service
+from service.secret import Secret
+from service.storage import Capability, Database
+
+PRIMARY, SECOND = "elevenlabs", "elevenlabs_2"
+
+
+def make_second_elevenlabs(settings: Settings) -> ElevenLabsService:
+    """ElevenLabs a second time.
+
+    Raises:
+        ConfigurationError: its key is not set.
+    """
+    if settings.elevenlabs_2_api_key is None:
+        raise ConfigurationError(f"{SECOND} is in VOCERO_FALLBACK_CHAIN, but VOCERO_ELEVENLABS_2_API_KEY is not set.")
+    key = Secret.checked("VOCERO_ELEVENLABS_2_API_KEY", settings.elevenlabs_2_api_key.get_secret_value())
+    return ElevenLabsService(
+        settings.elevenlabs_2_base_url or settings.elevenlabs_base_url,
+        keys=KeyChoice(lambda: (key,)),
+        connect_seconds=settings.upstream_connect_seconds,
+        read_seconds=settings.upstream_read_seconds,
+        write_deadline_seconds=settings.write_deadline_seconds,
+        ca_bundle=settings.upstream_ca_file,
+    )
+
+
+def make_legs(
+    settings: Settings,
+    elevenlabs: ElevenLabsService,
+    second: ElevenLabsService | None,
+    backup: Backup | None,
+    *,
+    store: redis.Redis,
+    database: Database,
+) -> Legs:
+    """The chain of conversations' legs, with its breakers and switches; it is started and closed by its owner."""
+    accounts = {PRIMARY: elevenlabs} | ({} if second is None else {SECOND: second})
+    sources: dict[str, LegSource] = {
+        PRIMARY: ElevenLabsLegs(elevenlabs, provider=PRIMARY),
+    }
+    if second is not None:
+        sources[SECOND] = ElevenLabsLegs(second, provider=SECOND, agent_ids=settings.elevenlabs_2_agents)
+    if backup is not None:
+        sources[LOCAL] = LocalSource(backup.legs)
+    # A conversation that waits for a slot of the account is not one whose leg does not open.
+    waits = settings.slot_wait_seconds if settings.agents_concurrency else 0.0
+    return Legs(
+        make_fallback_service(settings, database=database, store=store, canary=make_canary(settings, accounts)),
+        [sources[name] for name in settings.fallback_chain],
+        opening_seconds=settings.leg_opening_seconds + waits,
+    )
+
+
+def make_backup_speech(fallback: FallbackService, backup: Backup) -> BackupSpeech:
+    """Speech requests that the backup answers."""
+
+    def goes_first(_voice_id: str) -> bool:
+        # A key of its own for each request, so that a voice that is used alone gets its share of a ramp.
+        plan = fallback.plan(Capability.SPEECH, key=token_hex(8))
+        if plan.is_disabled:
+            raise ServiceUnavailableError("Speech is switched off at the moment.", retry_after=60.0)
+        return plan.providers[0] == LOCAL
+
+    def takes_over(error: Exception) -> bool:
+        fault = fault_of(error)
+        fallback.failed(PRIMARY, Capability.SPEECH, fault)
+        if not fault.may_go_elsewhere or LOCAL not in fallback.plan(Capability.SPEECH, key="").providers:
+            return False
+        fallback.switched(Capability.SPEECH, PRIMARY, LOCAL, fault.cause)
+        return True
+
+    def primary_spoke(seconds: float) -> None:
+        fallback.succeeded(PRIMARY, Capability.SPEECH, seconds=seconds)
+
+    return BackupSpeech(speech=backup.speech, goes_first=goes_first, takes_over=takes_over, primary_spoke=primary_spoke)
