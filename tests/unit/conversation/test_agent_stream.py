@@ -189,3 +189,76 @@ def test_audio_whose_id_was_moved_on_takes_no_short_cut_to_the_id_of_before():
     events = [METADATA, interruption(0), audio(1), response(0), audio(1)]
     assert bytes_through(*events) == bytes_through(*events, peeking=False)
     assert [event["audio_event"]["event_id"] for event in through(*events) if event["type"] == "audio"] == [1, 2]
+
+
+def legs(*groups: tuple[object, ...], drops_greeting: bool = False) -> list[dict[str, object]]:
+    """What the client gets of several legs, one after the other."""
+    sent: list[bytes] = []
+    stream = AgentStream(sent.append)
+    for number, messages in enumerate(groups):
+        if number:
+            stream.begin_leg(drops_greeting=drops_greeting)
+        for message in messages:
+            if message is USER:
+                stream.user_speaks()
+            else:
+                stream.handle(Message(TEXT, json.dumps(message).encode()))
+    return [json.loads(data) for data in sent]
+
+
+USER = object()
+
+
+def test_ids_rise_over_legs_and_nothing_of_the_second_legs_opening_is_seen():
+    opening = {"type": "asr_initiation_metadata", "asr_initiation_metadata_event": {}}
+    sent = legs((METADATA, response(1), audio(4)), (METADATA, opening, response(1), audio(1), audio(2)))
+    assert sent == [METADATA, response(1), audio(4), response(5), audio(5), audio(6)]
+
+
+def test_a_leg_after_an_interruption_is_heard():
+    sent = legs((METADATA, audio(3), interruption(3)), (METADATA, response(1), audio(1)))
+    assert sent[-2:] == [response(4), audio(4)]
+
+
+def test_a_leg_that_broke_before_its_metadata_is_as_if_it_had_not_been():
+    assert legs((response(1),), (METADATA, response(1), audio(1))) == [METADATA, response(1), audio(1)]
+
+
+def test_a_greeting_that_cannot_be_suppressed_is_kept_from_the_client_and_its_late_audio_too():
+    greeting_and_answer = (METADATA, response(1), audio(1), USER, audio(1), response(2), audio(2))
+    sent = legs((METADATA, response(1), audio(1)), greeting_and_answer, drops_greeting=True)
+    assert [message.get("type") for message in sent[3:]] == ["agent_response", "audio"]
+
+
+def test_feedback_on_what_an_earlier_leg_said_is_for_nobody():
+    stream = AgentStream(lambda _: None)
+    for message in (METADATA, response(7)):
+        stream.handle(Message(TEXT, json.dumps(message).encode()))
+    stream.begin_leg()
+    stream.handle(Message(TEXT, json.dumps(response(1)).encode()))
+    assert (stream.agent_id_of(7), stream.agent_id_of(8)) == (None, 1)
+
+
+def test_an_error_event_is_held_for_who_knows_better_and_goes_out_if_the_leg_goes_on():
+    sent: list[bytes] = []
+    stream = AgentStream(sent.append, holds_errors=True)
+    error = {"type": "error", "error_event": {"code": 1011, "message": "oops"}}
+    for message in (METADATA, error):
+        stream.handle(Message(TEXT, json.dumps(message).encode()))
+    assert len(sent) == 1
+    assert json.loads(stream.error_event) == error
+    stream.handle(Message(TEXT, json.dumps(audio(1)).encode()))
+    assert [json.loads(data) for data in sent[1:]] == [error, audio(1)]
+
+
+def test_where_the_audio_lies_is_told_with_the_agents_own_id():
+    noted: list[tuple[str, int]] = []
+    stream = AgentStream(
+        lambda _: None,
+        note_audio=lambda data, begin, end, event_id: noted.append((bytes(data[begin:end]).decode(), event_id)),
+    )
+    messages = [json.dumps(each).encode() for each in (METADATA, audio(3), audio(3))]
+    for data in messages[:2]:
+        stream.handle(Message(TEXT, data))
+    assert stream.passes(b"before" + messages[2], 6, 6 + len(messages[2]))
+    assert noted == [(messages[1].decode(), 3), (messages[2].decode(), 3)]
