@@ -261,8 +261,8 @@ class FallbackSettings(KeepingSettings):
         examples=["https://api.eu.residency.elevenlabs.io"],
     )
     elevenlabs_2_api_key: SecretStr | None = Field(None, alias="VOCERO_ELEVENLABS_2_API_KEY", description="Its key.")
-    elevenlabs_2_agents: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict,
+    elevenlabs_2_agents: Annotated[dict[str, str] | None, NoDecode] = Field(
+        None,
         alias="VOCERO_ELEVENLABS_2_AGENTS",
         description="Which of its agents stands in for which of the first account's, as agent=agent, separated by"
         " commas; one that is not named has the same id. They must speak and hear the same audio formats.",

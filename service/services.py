@@ -19,11 +19,11 @@ from redis.retry import Retry
 from service.account_limiter import AccountLimiter
 from service.config import Settings
 from service.conversation.admission import Admission
-from service.conversation.conversation import Limits
 from service.conversation.draining import DrainTimes
 from service.conversation.event_loop import Loop
 from service.conversation.ledger import Ledger
 from service.conversation.legs import LOCAL, Legs
+from service.conversation.limits import Limits
 from service.conversation.registry import ConversationRegistry
 from service.conversation.resume_tokens import ResumeOffice
 from service.conversation.resumption import Resumptions

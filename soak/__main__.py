@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from soak import autobahn, frames, ledger, limiter, rollback, rotation, stalls
+from soak import autobahn, campaign, frames, ledger, limiter, restarts, rollback, rotation, stalls
 from soak.result import MissingPartError, Result, summary
 
 Suite = Callable[[argparse.Namespace], Result]
@@ -22,6 +22,8 @@ SUITES: dict[str, Suite] = {
     "rotation": lambda options: rotation.run(options.rotations),
     "ledger": lambda options: ledger.run(options.workers, seed=options.seed),
     "rollback": lambda options: rollback.run(options.kills, seed=options.seed),
+    "campaign": lambda options: campaign.run(options.injections, seed=options.seed),
+    "restarts": lambda options: restarts.run(options.restarts, seed=options.seed),
 }
 
 
@@ -65,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rotations", type=int, default=rotation.ROTATIONS, help="of the key (%(default)s)")
     parser.add_argument("--kills", type=int, default=rollback.KILLS, help="of rollbacks, anywhere (%(default)s)")
     parser.add_argument("--workers", type=int, default=ledger.KILLS, help="with a ledger, killed (%(default)s)")
+    parser.add_argument("--injections", type=int, default=campaign.INJECTIONS, help="of faults (%(default)s)")
+    parser.add_argument("--restarts", type=int, default=restarts.RESTARTS, help="of nodes, and kills (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what happens when (%(default)s)")
     parser.add_argument(
         "--strict",

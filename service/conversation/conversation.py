@@ -14,10 +14,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import structlog
 
 from service.conversation.agent_stream import AgentStream
@@ -35,9 +33,10 @@ from service.conversation.endings import (
 from service.conversation.event_loop import Loop
 from service.conversation.events import build_error_event
 from service.conversation.legs import Legs
+from service.conversation.limits import Limits
 from service.conversation.recording import Recording
 from service.conversation.relay import Relay
-from service.conversation.resume_state import Progress, ResumeFacts
+from service.conversation.resume_state import Progress
 from service.conversation.resumption import Resumption, draining
 from service.conversation.standing import Standing
 from service.conversation.succession import Past, Succession
@@ -49,21 +48,6 @@ from service.websocket import WebSocketConnection
 log = structlog.get_logger(__name__)
 
 _GOES_ON = frozenset({1012, TAKEN_ELSEWHERE})
-
-BETWEEN_MOVES_SECONDS = 30.0
-"""Seconds until the next attempt to go to another provider, after one that failed."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a conversation; the units are those of the settings of the same names."""
-
-    first_frame_seconds: float
-    idle_seconds: float
-    messages_per_second: int
-    leg_silence_seconds: float = 10.0
-    first_audio_seconds: float = 1.0
-    drain_turn_seconds: float = 20.0
 
 
 class Conversation:
@@ -336,14 +320,9 @@ class Conversation:
     # --- Another connection of the client's
 
     def _open_resumption(self, resumption: Resumption) -> None:
-        standing = self._standing
         resumption.open(
-            standing.conversation_id,
-            ResumeFacts(
-                standing.agent_id,
-                formats=f"{standing.output_format} {standing.input_format}",
-                initiation=orjson.dumps(dict(standing.initiation)),
-            ),
+            self._standing.conversation_id,
+            self._standing.facts,
             progress=lambda sent: Progress(sent, self._client_stream.received, self._agent_stream.highest_id),
             on_arrival=self._stop_relay,
             on_taken=lambda: self.end(TAKEN_ELSEWHERE, GOES_ON),

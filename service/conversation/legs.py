@@ -94,15 +94,16 @@ class Legs:
         """Whether somebody could answer in this provider's place, so that waiting for it has an end."""
         return self.has_backup and provider != LOCAL
 
-    def would_move(self, provider: str, key: str) -> bool:
-        """Whether a conversation that `provider` leads should go elsewhere between two turns, or end."""
+    def would_move(self, provider: str, key: str, *, may_return: bool) -> bool:
+        """Whether a conversation that `provider` leads should go elsewhere between two turns, or end; without
+        `may_return` only if it has been ordered."""
         plan = self._fallback.plan(Capability.CONVERSATION, key=key)
         if plan.is_disabled:
             return True
         others = [name for name in plan.providers if name in self._sources and name != provider]
         if not others:
             return False
-        return provider not in plan.providers or self._is_back(provider, key)
+        return provider not in plan.providers or (may_return and self._is_back(provider, key))
 
     def _is_back(self, provider: str, key: str) -> bool:
         return provider != next(iter(self._sources)) and self._fallback.may_return(Capability.CONVERSATION, key=key)

@@ -44,6 +44,12 @@ class Standing:
         self.tracker.text_only = self.text_only
         self.tracker.restore(turns[:-1] if turns and turns[-1].speaker == "user" else turns)
 
+    @property
+    def facts(self) -> ResumeFacts:
+        """What another worker has to be told of it, besides the words."""
+        formats = f"{self.output_format} {self.input_format}"
+        return ResumeFacts(self.agent_id, formats=formats, initiation=orjson.dumps(dict(self.initiation)))
+
     def from_client(self, message: Message) -> None:
         """A message of the client's that is no audio."""
         if message.get("type") == "conversation_initiation_client_data":

@@ -35,8 +35,9 @@ from service.websocket import Message
 
 log = structlog.get_logger(__name__)
 
-BETWEEN_MOVES_SECONDS = 30.0
-"""Seconds until the next attempt to go to another provider, after one that failed."""
+SHORTEST_REST_SECONDS, LONGEST_REST_SECONDS = 5.0, 120.0
+"""That a conversation stays with a backup after a provider has failed it, twice as long each time: the breaker judges a
+provider by all conversations, and one of them may be unlucky again and again."""
 
 _GOODBYE = (1000, "User ended conversation")
 
@@ -76,7 +77,8 @@ class Succession:
         self._tell = tell
         self._key = secrets.token_hex(8)
         self._says_goodbye = False
-        self._no_move_before = 0.0
+        self._no_move_before = self._no_return_before = 0.0
+        self._rest_seconds = SHORTEST_REST_SECONDS
         self.leg: OpenLeg | None = None
 
     # --- Beginning
@@ -124,6 +126,7 @@ class Succession:
         self._legs.fallback.failed(leg.provider, self._legs.capability, fault)
         if not fault.may_go_elsewhere or not self._legs.has_backup:
             return False
+        self._rest()
         takeover = self._takeover()
         try:
             found = self._legs.open(self._next(takeover), key=self._key, without=frozenset({leg.provider}))
@@ -140,7 +143,11 @@ class Succession:
         """Whether another provider should speak from the next turn on, as far as memory tells."""
         if self.leg is None or self._says_goodbye or not self._standing.is_greeted:
             return False
-        return time.monotonic() >= self._no_move_before and self._legs.would_move(self.leg.provider, self._key)
+        now = time.monotonic()
+        may_return = now >= self._no_return_before
+        if now < self._no_move_before:
+            return False
+        return self._legs.would_move(self.leg.provider, self._key, may_return=may_return)
 
     def move(self) -> None:
         """Let the other provider speak, if it can be had. Raises ServiceUnavailableError if all is switched off."""
@@ -152,7 +159,8 @@ class Succession:
         except DisabledError:
             self._say_last_words(takeover)
         except VoceroError as exc:
-            self._no_move_before = time.monotonic() + BETWEEN_MOVES_SECONDS
+            self._rest()
+            self._no_move_before = time.monotonic() + SHORTEST_REST_SECONDS
             log.info("no other provider", conversation_id=takeover.conversation_id, reason=type(exc).__name__)
         else:
             self._switch(found, cause, takeover)
@@ -166,6 +174,10 @@ class Succession:
         return held
 
     # --- Inside
+
+    def _rest(self) -> None:
+        self._no_return_before = time.monotonic() + self._rest_seconds
+        self._rest_seconds = min(LONGEST_REST_SECONDS, self._rest_seconds * 2)
 
     def _takeover(self) -> Takeover:
         return self._standing.takeover(self._agent_stream.conversation_id or new_conversation_id())

@@ -20,6 +20,7 @@ from service.fallback.backup_lines import outage_greetings
 from service.fallback.faq_dialogue import FaqDialogue
 from tests.campaign.caller import Caller, TalkError, problems_with
 from tests.campaign.injections import Injection
+from tests.campaign.transcript import Change
 
 FAQ_FILE = Path(__file__).parents[2] / "sandbox" / "faq.yaml"
 GREETING = "Hello, this is the demo shop. How can I help you?"
@@ -38,6 +39,14 @@ SERVICE_SETTINGS = {
     # A connection that stands ready takes one of the sandbox's places.
     "VOCERO_POOL_AGENTS_MIN_IDLE": "0",
 }
+FIRST_AUDIO_SECONDS = 0.5
+THINKING_SECONDS = 0.5
+HASTY_SETTINGS = {
+    "VOCERO_FIRST_AUDIO_SECONDS": str(FIRST_AUDIO_SECONDS),
+    "VOCERO_AGENT_THINKING_SECONDS": str(THINKING_SECONDS),
+}
+"""For talks that are broken: the deadlines are short, because the sandbox needs no time at all."""
+
 SANDBOX_OPTIONS = ("--latency-scale", "0", "--no-ears", "--plan", "business")
 BATCH = 60
 REQUEST_SECONDS = 30.0
@@ -47,7 +56,8 @@ LONGEST_ANSWER = 125
 
 @dataclass
 class Outcome:
-    """What came of one conversation. `seconds`: from the break to the first sound of the backup, if it was waited for.
+    """What came of one conversation. `seconds`: from the break (if only the time tells of it: from the deadline) to the
+    first sound of the backup, if it was waited for.
 
     `is_struck`: the sandbox says that the fault has happened.
     """
@@ -161,7 +171,21 @@ def _seconds_to_backup(injection: Injection, caller: Caller, struck_at: float) -
     change, heard_at = caller.transcript.changes[0], caller.transcript.backup_audio_at[0]
     if heard_at is None or not change.is_awaited:
         return None
-    return heard_at - (change.at if injection.needs_time else struck_at)
+    return heard_at - (_deadline(caller, change) if injection.needs_time else struck_at)
+
+
+def _deadline(caller: Caller, change: Change) -> float:
+    """When the service must have noticed at the latest that something is missing, if only the time tells.
+
+    An answer that stops has so long from when its sound has run out. One that does not begin has what the agent
+    usually needs on top; that is measured, and never more than what it is taken for at first.
+    """
+    if change.cause == "answer_stalled":
+        due = change.ran_out_at + FIRST_AUDIO_SECONDS
+    else:
+        asked = [at for at in caller.asked_at if at <= change.at]
+        due = (asked[-1] if asked else change.at) + FIRST_AUDIO_SECONDS + THINKING_SECONDS
+    return min(change.at, due)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

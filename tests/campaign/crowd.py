@@ -88,8 +88,11 @@ class Crowd:
         for caller, lines in zip(self.callers, self._lines, strict=True):
             found = problems_with(caller, lines, [campaign.GREETING])
             problems += [f"{caller.user_id}: {problem}" for problem in found]
-        losses = [loss for caller in self.callers for loss in caller.losses]
-        return CrowdResult(problems, losses, sum(map(len, self._lines)))
+        return CrowdResult(problems, self.losses(), sum(map(len, self._lines)))
+
+    def losses(self) -> list[Loss]:
+        """Every connection that was lost until now."""
+        return [loss for caller in self.callers for loss in caller.losses]
 
     async def _all(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -138,7 +138,8 @@ test("what is unknown or broken is ignored", () => {
 test("the socket's address keeps the ticket and names the page", () => {
   const url = new URL(conversationUrl("wss://vocero.test/v1/convai/conversation?agent_id=a&conversation_signature=s", "1.0"));
   assert.deepEqual(Object.fromEntries(url.searchParams), {
-    agent_id: "a", conversation_signature: "s", source: "vocero_page", version: "1.0", vocero_events: "true",
+    agent_id: "a", conversation_signature: "s", source: "vocero_page", version: "1.0", queue_status: "true",
+    vocero_events: "true",
   });
   const again = resumptionUrl("wss://vocero.test/v1/convai/conversation?agent_id=a&conversation_signature=s");
   assert.equal(again, "wss://vocero.test/v1/convai/conversation?resume=true&vocero_events=true");

@@ -19,7 +19,7 @@ MOST_SECONDS = 5.0
 
 
 def test_no_word_is_lost_or_repeated_whatever_breaks(start_stage: StartStage) -> None:
-    stage = start_stage(VOCERO_FIRST_AUDIO_SECONDS="0.5", VOCERO_AGENT_THINKING_SECONDS="0.5")
+    stage = start_stage(**campaign.HASTY_SETTINGS)
     answers = campaign.answers()
     injections = [draw(number, answers, greeting=campaign.GREETING) for number in range(INJECTIONS)]
     outcomes = campaign.run(stage.scene, injections, at_once=AT_ONCE)

@@ -24,8 +24,7 @@ LIMIT_SECONDS = 30.0
 def stage(start_stage: StartStage) -> Iterator[Stage]:
     # Sound comes six times as fast as it is heard, so that there is a middle of an answer to be killed in.
     started = start_stage(
-        "--latency-scale", "0.5", VOCERO_FIRST_AUDIO_SECONDS="0.5", VOCERO_AGENT_THINKING_SECONDS="0.5",
-        VOCERO_LEG_SILENCE_SECONDS="3",
+        "--latency-scale", "0.5", **campaign.HASTY_SETTINGS, VOCERO_LEG_SILENCE_SECONDS="3"
     )  # fmt: skip
     yield started
     os.kill(started.sandbox.child.pid, signal.SIGCONT)  # else it does not end

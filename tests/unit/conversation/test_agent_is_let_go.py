@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.conversation.conversation import Conversation, Limits
+from service.conversation.conversation import Conversation
 from service.conversation.elevenlabs_legs import OpenLeg
+from service.conversation.limits import Limits
 from service.conversation.recording import Recording
 from service.websocket import WebSocketConnection
 from service.websocket.frames import TEXT, build_frame

@@ -140,13 +140,14 @@ export const resumption = ({ token, received, lastEventId }) => ({
 });
 
 /**
- * The ticket's address with what the page adds: who it is, and that it understands our own events.
+ * The ticket's address with what the page adds: who it is, and that it wants to be told of a wait and of our own events.
  * @param {string} signedUrl @param {string} version
  */
 export function conversationUrl(signedUrl, version) {
   const url = new URL(signedUrl);
   url.searchParams.set("source", "vocero_page");
   url.searchParams.set("version", version);
+  url.searchParams.set("queue_status", "true");
   url.searchParams.set("vocero_events", "true");
   return url.href;
 }
