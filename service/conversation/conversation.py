@@ -41,7 +41,7 @@ from service.conversation.resumption import Resumption, draining
 from service.conversation.standing import Standing
 from service.conversation.succession import Past, Succession
 from service.conversation.turns import TurnTracker
-from service.conversation.watch import LegWatch, TurnBoundary
+from service.conversation.watch import PATIENCE_SECONDS, LegWatch, OverdueError, TurnBoundary
 from service.errors import FrameError, RequestError, VoceroError
 from service.websocket import WebSocketConnection
 
@@ -104,7 +104,7 @@ class Conversation:
         self._watch: LegWatch | None = None
         self._greetings: list[bytes] = []
         self._drains_at: float | None = None
-        self._reconnect_in_seconds = 0.0
+        self._reconnect_in_seconds = self._patient_until = 0.0
         self._ending: Ending | None = None
         self._has_left = False
         self._lock = threading.Lock()
@@ -237,7 +237,8 @@ class Conversation:
             idle_seconds=self._limits.idle_seconds,
             agent_silence_seconds=self._limits.leg_silence_seconds,
         )
-        watch.start(relay, times_answers=self._legs.can_be_replaced(leg.provider))
+        is_timed = self._legs.can_be_replaced(leg.provider) and time.monotonic() >= self._patient_until
+        watch.start(relay, times_answers=is_timed)
         try:
             relay.run(self._begin_carrying)
         except TurnBoundary:
@@ -312,6 +313,9 @@ class Conversation:
     def _replace_leg(self, leg: OpenLeg, exc: VoceroError) -> None:
         """The leg has failed: go on with the next provider, or end because of it."""
         if self._succession.replace(exc):
+            return
+        if isinstance(exc, OverdueError):  # nobody else is there: late is better than never
+            self._patient_until = time.monotonic() + PATIENCE_SECONDS
             return
         self._note(ending_of_agent_side(exc))
         if isinstance(exc, FrameError):

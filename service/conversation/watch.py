@@ -18,9 +18,16 @@ from service.errors import UpstreamTimeoutError, VoceroError
 QUICK_SECONDS = 0.1
 SLOW_SECONDS = 1.0
 
+PATIENCE_SECONDS = 30.0
+"""For which an agent that is late is not timed again, when nobody could answer in its place."""
+
 
 class TurnBoundary(VoceroError):  # noqa: N818 (it is no error)
     """The relay was ended between two turns: see whether another provider should speak, or whether it is time to go."""
+
+
+class OverdueError(UpstreamTimeoutError):
+    """The agent keeps the user waiting; its connection is there all the same."""
 
 
 class LegWatch:
@@ -90,7 +97,7 @@ class LegWatch:
             self._times_answers
             and (overdue := self._tracker.due(now, self._patience(), self._stall_seconds)) is not None
         ):
-            relay.break_off(UpstreamTimeoutError("The agent's answer does not come.", code=overdue.value))
+            relay.break_off(OverdueError("The agent's answer does not come.", code=overdue.value))
         elif self._tracker.is_idle(now):
             self._is_quick = False
             self._quick.stop()
