@@ -39,8 +39,8 @@ class ClientStream:
     """
 
     __slots__ = (
-        "_agent_id_of", "_audio_start", "_counted_at", "_observe", "_rate", "_send", "_tokens", "received",
-        "stale_tool_calls",
+        "_agent_id_of", "_audio_start", "_counted_at", "_observe", "_rate", "_send", "_tokens",
+        "heard_already", "received", "stale_tool_calls",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,8 @@ class ClientStream:
         """Messages so far, without audio and the initiation: what a client counts that may come back."""
         self.stale_tool_calls: set[str] = set()
         """Ids of calls whose agent is gone: their results are of use to nobody."""
+        self.heard_already: str | None = None
+        """What a worker that was killed had heard last: a client whose count is behind says it once more."""
 
     def passes(self, data: bytes | bytearray, start: int, _end: int) -> bool:
         """Whether the message from `start` on is audio, which passes unread: its first bytes tell.
@@ -113,6 +115,10 @@ class ClientStream:
         kind = parsed.get("type")
         if kind != ClientEvent.CONVERSATION_INITIATION_CLIENT_DATA:
             self.received += 1
+        if kind == ClientEvent.USER_MESSAGE and self.heard_already is not None:
+            known, self.heard_already = self.heard_already, None
+            if parsed.get("text") == known:
+                return b""
         self._observe(parsed)
         if kind == "client_tool_result" and parsed.get("tool_call_id") in self.stale_tool_calls:
             return b""

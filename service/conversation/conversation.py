@@ -387,8 +387,9 @@ class Conversation:
 
     def _note_answer(self, seconds: float) -> None:
         if self._succession.leg is not None:
+            has_voice = self._standing.tracker.is_heard
             provider = self._succession.leg.provider
-            self._legs.fallback.note_first_audio(self._standing.agent_id, provider, seconds)
+            self._legs.note_answer(self._standing.agent_id, provider, seconds, has_voice=has_voice)
 
     def _farewell(self, code: int, reason: str) -> bytes:
         # ElevenLabs' own error event, if there is one, is the better one; it may have been passed on already.

@@ -85,6 +85,8 @@ class Succession:
 
     def open_first(self, initiation: bytes | None) -> None:
         """Open the first leg, with the client's initiation if there is one. Raises VoceroError."""
+        if self._legs.speaks(self._standing.agent_id) and not self._standing.text_only:
+            self._standing.tracker.expect_voice()
         takeover = replace(self._takeover(), question=None)
         request = LegRequest(takeover=takeover, initiation=initiation, is_first=True, waiting=self._waiting)
         try:
@@ -102,6 +104,8 @@ class Succession:
         highest_id = max(claim.progress.highest_id, past.last_event_id)
         self._agent_stream.restore(claim.conversation_id, highest_id=highest_id)
         self._recording.restore(past.records)
+        asked = [turn.text for turn in turns if turn.speaker == "user"]
+        self._client_stream.heard_already = asked[-1] if asked else None
         takeover = self._takeover()
         if turns and turns[-1].speaker == "user":
             takeover = replace(takeover, history=turns[:-1], question=turns[-1].text)

@@ -63,6 +63,16 @@ class TalkSoFar:
 class TurnTracker(Course):
     """Judges the course of one conversation."""
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether the agent was heard at all: it speaks, and does not only write."""
+        return self._is_heard
+
+    def expect_voice(self) -> None:
+        """The agent is known to speak, from other conversations: a text without a sound is not all that it has."""
+        self._has_voice = True
+        self._expect_sound()
+
     def due(self, now: float, first_audio_seconds: float, stall_seconds: float | None = None) -> Overdue | None:
         """What the agent fails to do by now: `first_audio_seconds` are what its first sound may take, `stall_seconds`
         (the same if not given) what a gap in its answer may."""
@@ -78,7 +88,9 @@ class TurnTracker(Course):
             if now - since <= first_audio_seconds:
                 return None
             return Overdue.SILENT if exchange.answer.has_sound else Overdue.FIRST_AUDIO_LATE
-        return self._stall(now, first_audio_seconds if stall_seconds is None else stall_seconds)
+        if stall_seconds is None or not exchange.answer.has_sound:
+            stall_seconds = first_audio_seconds
+        return self._stall(now, stall_seconds)
 
     def _stall(self, now: float, patience: float) -> Overdue | None:
         answer = self._exchange.answer

@@ -25,6 +25,9 @@ class OneLeg:
 
     has_backup = False
 
+    def speaks(self, _agent_id: str) -> bool:
+        return False
+
     def __init__(self, leg: OpenLeg) -> None:
         self._leg = leg
 

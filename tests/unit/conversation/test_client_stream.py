@@ -103,3 +103,29 @@ def test_messages_that_passed_count_towards_the_bound():
     stream = ClientStream([].append, agent_id_of=int, messages_per_second=10)
     with pytest.raises(TooManyRequestsError):
         stream.count(20 * BURST_SECONDS)
+
+
+def test_what_a_killed_worker_had_heard_already_is_not_heard_a_second_time():
+    sent: list[bytes] = []
+    seen: list[object] = []
+    stream = ClientStream(
+        sent.append, agent_id_of=lambda event_id: event_id, messages_per_second=0, observe=seen.append
+    )
+    stream.heard_already = "Where is the shop?"
+    for text in ("Where is the shop?", "Where is the shop?"):
+        stream.handle(Message(TEXT, json.dumps({"type": "user_message", "text": text}).encode()))
+    assert len(sent) == len(seen) == 1, "who asks again later means it"
+    assert stream.received == 2
+
+
+def test_feedback_and_results_for_a_leg_that_is_over_go_to_nobody():
+    sent: list[bytes] = []
+    stream = ClientStream(sent.append, agent_id_of=lambda _: None, messages_per_second=0)
+    stream.stale_tool_calls.add("call_1")
+    for message in (
+        {"type": "feedback", "event_id": 3, "score": "like"},
+        {"type": "client_tool_result", "tool_call_id": "call_1", "result": "x", "is_error": False},
+        {"type": "client_tool_result", "tool_call_id": "call_2", "result": "x", "is_error": False},
+    ):
+        stream.handle(Message(TEXT, json.dumps(message).encode()))
+    assert [json.loads(data)["tool_call_id"] for data in sent] == ["call_2"]

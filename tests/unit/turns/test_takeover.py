@@ -60,3 +60,17 @@ def test_who_types_before_the_greetings_first_sound_gets_an_answer_that_can_be_s
     speak(tracker, 2, ANSWER[:15])
     left = tracker.takeover(clock.now)
     assert (left.question, left.said, left.rest) == (None, ANSWER[:15], ANSWER[15:])
+
+
+def test_an_agent_that_is_known_to_speak_is_late_with_its_greetings_sound_too() -> None:
+    clock = Clock()
+    written, spoken = opened(clock), TurnTracker(clock=clock)
+    spoken.expect_voice()
+    tell(spoken, "conversation_initiation_metadata", conversation_initiation_metadata_event={"conversation_id": "c"})
+    respond(spoken, 1, GREETING)
+    clock.tick(2.9)
+    assert spoken.due(clock.now, 3.0, 1.0) is None, "its first sound has the time of a first sound"
+    clock.tick(0.2)
+    assert written.due(clock.now, 3.0, 1.0) is None, "it may be an agent that only writes"
+    assert spoken.due(clock.now, 3.0, 1.0) is not None
+    assert spoken.takeover(clock.now).rest == GREETING
