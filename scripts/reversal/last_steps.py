@@ -41,8 +41,11 @@ def health(work: Work) -> Found:
     return {}
 
 
+_NO_PARTS = frozenset({"status", "maintenance", "draining"})
+
+
 def _ask(url: str) -> dict[str, Any]:
-    """The service's own view: everything but the maintenance has to be well.
+    """The service's own view: everything has to be well, but for the maintenance and a worker that leaves.
 
     Raises:
         StepError: it is not, or does not answer.
@@ -61,7 +64,7 @@ def _ask(url: str) -> dict[str, Any]:
         raise StepError(
             f"{address} does not answer: {getattr(exc, 'reason', exc)}. If it need not: resume --service-url ''"
         ) from None
-    states: dict[str, Any] = {name: value for name, value in said.items() if name not in {"status", "maintenance"}}
+    states: dict[str, Any] = {name: value for name, value in said.items() if name not in _NO_PARTS}
     sick = {name: value for name, value in states.items() if value != "ok"}
     if sick or not states:
         raise StepError(f"{address} says: {', '.join(f'{name} {value}' for name, value in sick.items()) or said}.")
