@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests import servers
 from tests.conftest import StartSandbox, StartService
 from tests.integration.failover.conftest import PATIENT, Dial, Listener
-from tests.servers import RunningService
+from tests.servers import RunningSandbox, RunningService
 
-QUESTION = "How do returns work?"
+QUESTION, OF_IT = "How do returns work?", "thirty days"
+SHORT_QUESTION, OF_THE_SHORT_ONE = "Where is the shop?", "Valencia"
 
 
 StartNode = Callable[[], RunningService]
@@ -32,9 +34,14 @@ def start_node(start_sandbox: StartSandbox, start_service: StartService, databas
     return start
 
 
-@pytest.fixture
-def service(start_node: StartNode) -> RunningService:
-    return start_node()
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, sandbox: RunningSandbox, service_settings: dict[str, str], api_key: str
+) -> Iterator[RunningService]:
+    """A service that no test ends."""
+    running = servers.start_service(tmp_path_factory.mktemp("resuming"), api_key, {**service_settings, **PATIENT})
+    yield running
+    running.discard()
 
 
 def resume_of(talk: Listener, *, token: str | None = None) -> dict[str, Any]:
@@ -49,11 +56,11 @@ def cut(talk: Listener) -> None:
     talk.socket.socket.close()
 
 
-def spoken(*talks: Listener) -> str:
+def spoken(*talks: Listener, words: str = OF_IT) -> str:
     """What was spoken since the question's answer was announced, over all connections."""
     events = [event for talk in talks for event in talk.events]
     texts = [event.get("agent_response_event", {}).get("agent_response", "") for event in events]
-    begin = next(index for index, text in enumerate(texts) if "thirty days" in text)
+    begin = next(index for index, text in enumerate(texts) if words in text)
     return "".join(
         "".join(event["audio_event"].get("alignment", {}).get("chars", []))
         for event in events[begin:]
@@ -61,10 +68,11 @@ def spoken(*talks: Listener) -> str:
     )
 
 
-def answer_in(talk: Listener) -> str:
+def answer_in(talk: Listener, question: str = QUESTION, words: str = OF_IT) -> str:
+    """The text of the answer, which is being spoken."""
     talk.until("audio")
-    talk.ask(QUESTION)
-    while "thirty days" not in (text := talk.until("agent_response")["agent_response_event"]["agent_response"]):
+    talk.ask(question)
+    while words not in (text := talk.until("agent_response")["agent_response_event"]["agent_response"]):
         pass
     talk.until("audio")
     return str(text)
@@ -130,10 +138,8 @@ def test_a_token_that_is_not_good_is_refused_and_disturbs_nobody(
     talk.until("agent_response")
 
 
-def test_another_node_takes_over_when_the_first_was_killed(
-    service: RunningService, start_node: StartNode, dial: Dial
-) -> None:
-    other = start_node()
+def test_another_node_takes_over_when_the_first_was_killed(start_node: StartNode, dial: Dial) -> None:
+    service, other = start_node(), start_node()
     talk = dial(service)
     answer_in(talk)
     shown = resume_of(talk)
@@ -156,13 +162,13 @@ def test_another_node_takes_over_when_the_first_was_killed(
 
 
 def test_a_worker_that_leaves_lets_the_turn_end_and_the_talk_goes_on_elsewhere(
-    service: RunningService, start_node: StartNode, dial: Dial
+    start_node: StartNode, dial: Dial
 ) -> None:
-    other = start_node()
+    service, other = start_node(), start_node()
     talk = dial(service)
-    answer = answer_in(talk)
+    answer = answer_in(talk, SHORT_QUESTION, OF_THE_SHORT_ONE)
     service.child.ask_to_stop()
-    while spoken(talk) != answer:
+    while spoken(talk, words=OF_THE_SHORT_ONE) != answer:
         talk.until("audio")
     hint = talk.until("connection_draining")["connection_draining_event"]["reconnect_in_seconds"]
     assert 0 <= hint <= 10
