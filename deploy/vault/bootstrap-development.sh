@@ -83,7 +83,7 @@ read_key() {
         key=$(cat <"$key_file")
     elif [ -t 0 ]; then
         terminal=$(stty -g)
-        trap 'stty "$terminal"; exit 130' HUP INT TERM
+        trap 'trap "" HUP INT TERM; stty "$terminal"; exit 130' HUP INT TERM  # a second Ctrl-C must not end the stty
         stty -echo
         printf 'ElevenLabs key (it is not shown): ' >&2
         IFS= read -r key || key=

@@ -264,7 +264,9 @@ class Course:
         expected, self._expects_interruption = self._expects_interruption, False
         previous, current = self._previous, self._exchange
         if previous is not None and self._is_of_previous(message, previous, expected=expected):
+            plays_until = previous.answer.ends_at
             previous.answer.interrupted()
+            current.answer.waits_less(max(0.0, plays_until - previous.answer.ends_at))
             self._sounding = current
             return
         if current.answer.has_begun:

@@ -178,6 +178,10 @@ class AnswerOnItsWay:
             self._cut_at = max(0.0, self._sent - max(0.0, self._ends_at - now))
             self._ends_at = min(self._ends_at, now)
 
+    def waits_less(self, seconds: float) -> None:
+        """What was to be played before it was called off: so many seconds of it."""
+        self._ends_at -= seconds
+
     def corrected(self, heard: str) -> None:
         """An `agent_response_correction`: the agent's own word for what was heard before the user broke in."""
         self.interrupted()

@@ -74,3 +74,19 @@ def test_an_agent_that_is_known_to_speak_is_late_with_its_greetings_sound_too() 
     assert written.due(clock.now, 3.0, 1.0) is None, "it may be an agent that only writes"
     assert spoken.due(clock.now, 3.0, 1.0) is not None
     assert spoken.takeover(clock.now).rest == GREETING
+
+
+def test_sound_that_a_typed_word_calls_off_is_not_waited_for() -> None:
+    clock = Clock()
+    tracker = opened(clock)
+    speak(tracker, 1, GREETING * 8)
+    tracker.from_client({"type": "user_message", "text": "How do returns work?"})
+    tell(tracker, "interruption", interruption_event={"event_id": 1})
+    respond(tracker, 2, ANSWER)
+    speak(tracker, 2, ANSWER[:15])
+    played = 0.06 * 15
+    clock.tick(played + 0.9)
+    assert tracker.due(clock.now, 3.0, 1.0) is None
+    clock.tick(0.2)
+    assert tracker.due(clock.now, 3.0, 1.0) is not None
+    assert tracker.takeover(clock.now).unplayed_seconds == 0.0
