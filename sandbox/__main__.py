@@ -96,6 +96,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         queue_seconds=parsed.queue_seconds,
         old_errors=parsed.old_errors,
         agents_file=parsed.agents,
+        agent_slots=parsed.agent_slots,
     )
 
 
@@ -121,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agents", type=Path, metavar="FILE", help="YAML file of the agents (default: the built-in)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the dice behind faults with a probability")
     parser.add_argument("--api-key", metavar="KEY", help="the only key that is accepted (default: any)")
+    parser.add_argument(
+        "--agent-slots", type=int, metavar="N", help="conversations at once (default: the plan's, at most 30)"
+    )
     parser.add_argument(
         "--latency-scale",
         type=_not_negative,

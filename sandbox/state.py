@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox.conversation_records import ConversationRecords
@@ -27,7 +27,8 @@ class Options:
 
     `latency_scale` multiplies every wait that imitates the real service's speed (0: none). `queue_seconds` is how
     long a request waits for a slot. `old_errors` answers with the error bodies of before 2026. `state_folder` is where
-    the ears put their model together; without `ears` nothing is transcribed.
+    the ears put their model together; without `ears` nothing is transcribed. `agent_slots`: so many conversations at
+    once instead of the plan's.
     """
 
     plan: str = "creator"
@@ -39,6 +40,7 @@ class Options:
     agents_file: Path | None = None
     state_folder: Path = Path(".vocero")
     ears: bool = True
+    agent_slots: int | None = None
 
 
 class SandboxState:
@@ -46,7 +48,8 @@ class SandboxState:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.plan: Plan = PLANS[self.options.plan]
+        plan: Plan = PLANS[self.options.plan]
+        self.plan = replace(plan, agents=self.options.agent_slots or plan.agents)
         self.stats = Stats()
         self.faults = Faults(self.stats, seed=self.options.seed)
         self.conversations = ConversationRecords()

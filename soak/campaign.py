@@ -55,6 +55,7 @@ def run(injections: int = INJECTIONS, *, seed: int = 1) -> Result:
 
 
 def _break(scene: Scene, service: RunningService, numbers: range) -> tuple[list[Outcome], list[str]]:
+    calm.warm_up(scene)
     answers = campaign.answers()
     drawn = [draw(number, answers, greeting=campaign.GREETING) for number in numbers]
     first, rest = drawn[:WARM_UP], drawn[WARM_UP:]

@@ -31,7 +31,7 @@ from tests.servers import RunningService, start_sandbox, start_service
 
 RESTARTS = 20
 CALLERS = 100
-PAUSE_SECONDS = 4.0
+PAUSE_SECONDS = 6.0
 """Between a caller's turns, on average: a hundred who talk without taking a breath are a thousand."""
 
 KILL_EVERY_SECONDS = 4.0

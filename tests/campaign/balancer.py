@@ -59,28 +59,29 @@ class Balancer:
 
     async def _end(self, server: asyncio.Server) -> None:
         server.close()
-        carrying = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in carrying:
-            task.cancel()
-        await asyncio.gather(*carrying, return_exceptions=True)
+        while carrying := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in carrying:
+                task.cancel()
+            await asyncio.gather(*carrying, return_exceptions=True)
         await asyncio.sleep(0)  # what was aborted is closed in the loop's next round
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = [writer]
+        try:
+            if (there := await self._open()) is not None:
+                ends.append(there[1])
+                await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+        finally:
+            for end in ends:
+                end.transport.abort()
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to the next node that takes one."""
         ports, turn = self._ports, next(self._turns)
         for offset in range(len(ports)):
             with contextlib.suppress(OSError):
-                there = await asyncio.open_connection("127.0.0.1", ports[(turn + offset) % len(ports)])
-                break
-        else:
-            writer.transport.abort()
-            return
-        try:
-            await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
-        finally:
-            for end in (writer, there[1]):
-                end.transport.abort()
-                with contextlib.suppress(OSError):
-                    await end.wait_closed()
+                return await asyncio.open_connection("127.0.0.1", ports[(turn + offset) % len(ports)])
+        return None
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

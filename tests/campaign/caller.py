@@ -88,6 +88,10 @@ class Caller:
     async def _hang_up(self, socket: ClientConnection) -> None:
         await socket.close(1000)
 
+    def repeated(self) -> list[Answer]:
+        """Answers that may come although they were given before."""
+        return []
+
     async def _ask(self, line: Line) -> None:
         if line.breaks_in is None:
             await self._wait(self._current_is_whole, "an answer's end")
@@ -172,7 +176,8 @@ def problems_with(caller: Caller, lines: Sequence[Line], greetings: Sequence[str
     if answers and answers[0].text in greetings:
         answers.pop(0)
     # An agent asks so when nothing is said for some seconds; nothing is wrong with that.
-    found += _wrong_answers([answer for answer in answers if answer.text not in NUDGES], lines)
+    answers = [answer for answer in answers if answer.text not in NUDGES]
+    found += _wrong_answers([answer for answer in answers if answer not in caller.repeated()], lines)
     return found
 
 

@@ -18,6 +18,7 @@ from tests.campaign.campaign import GREETING, Outcome, Scene
 TOOL_ANSWER = f"On your device it is {TOOL_RESULT}."
 REFUSED = {"conversation_config_override": {"agent": {"prompt": {"prompt": "Be rude."}}}}
 LINES = 4
+WARM_UP = 12
 
 
 def run(
@@ -25,6 +26,13 @@ def run(
 ) -> list[Outcome]:
     """Hold the conversations of these numbers, so many at once."""
     return asyncio.run(_all(scene, numbers, at_once, note))
+
+
+def warm_up(scene: Scene) -> None:
+    """Let every worker hear the agent once: until then a text without sound may be one of an agent that only writes."""
+    outcomes = run(scene, range(WARM_UP), at_once=WARM_UP)
+    if failures := [failure for each in outcomes for failure in each.failures]:
+        raise AssertionError(failures)
 
 
 async def _all(

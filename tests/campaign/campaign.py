@@ -40,15 +40,13 @@ SERVICE_SETTINGS = {
     "VOCERO_POOL_AGENTS_MIN_IDLE": "0",
 }
 FIRST_AUDIO_SECONDS = 0.5
-THINKING_SECONDS = 0.5
-HASTY_SETTINGS = {
-    "VOCERO_FIRST_AUDIO_SECONDS": str(FIRST_AUDIO_SECONDS),
-    "VOCERO_AGENT_THINKING_SECONDS": str(THINKING_SECONDS),
-}
+HASTY_SETTINGS = {"VOCERO_FIRST_AUDIO_SECONDS": str(FIRST_AUDIO_SECONDS), "VOCERO_AGENT_THINKING_SECONDS": "0.5"}
 """For talks that are broken: the deadlines are short, because the sandbox needs no time at all."""
 
-SANDBOX_OPTIONS = ("--latency-scale", "0", "--no-ears", "--plan", "business")
-BATCH = 60
+SANDBOX_OPTIONS = ("--latency-scale", "0", "--no-ears", "--plan", "business", "--agent-slots", "500")
+BATCH = 200
+"""Rules that are in force at once; as many as the sandbox takes."""
+
 REQUEST_SECONDS = 30.0
 LONGEST_ANSWER = 125
 """Characters; what is longer makes the campaign long and shows nothing more."""
@@ -107,6 +105,11 @@ def answers() -> dict[str, str]:
     return {question: text for question, text in found.items() if len(text) <= LONGEST_ANSWER}
 
 
+def greetings() -> list[str]:
+    """What a conversation may begin with, also when it begins without ElevenLabs."""
+    return [GREETING, *outage_greetings().values()]
+
+
 def run(
     scene: Scene, injections: Sequence[Injection], *, at_once: int, note: Callable[[Outcome], None] | None = None
 ) -> list[Outcome]:
@@ -152,7 +155,7 @@ def _judge(injection: Injection, caller: Caller, failure: str, accounts: list[di
     if failure:
         outcome.failures.append(f"{failure} ({', '.join(outcome.causes) or 'no change'}; {injection.rule})")
     else:
-        outcome.failures += problems_with(caller, injection.lines, [GREETING, *outage_greetings().values()])
+        outcome.failures += problems_with(caller, injection.lines, greetings())
     _check_said(caller, accounts, outcome)
     if caller.transcript.changes and struck:
         outcome.seconds = _seconds_to_backup(injection, caller, min(struck))
@@ -177,15 +180,13 @@ def _seconds_to_backup(injection: Injection, caller: Caller, struck_at: float) -
 def _deadline(caller: Caller, change: Change) -> float:
     """When the service must have noticed at the latest that something is missing, if only the time tells.
 
-    An answer that stops has so long from when its sound has run out. One that does not begin has what the agent
-    usually needs on top; that is measured, and never more than what it is taken for at first.
+    An answer that stops has so long from when its sound has run out. What one that does not begin has depends on what
+    the agent was measured to need, which nobody here knows; so that counts from when the service says that it is late.
     """
-    if change.cause == "answer_stalled":
-        due = change.ran_out_at + FIRST_AUDIO_SECONDS
-    else:
-        asked = [at for at in caller.asked_at if at <= change.at]
-        due = (asked[-1] if asked else change.at) + FIRST_AUDIO_SECONDS + THINKING_SECONDS
-    return min(change.at, due)
+    if change.cause != "answer_stalled" or not change.ran_out_at:
+        return change.at
+    asked = [at for at in caller.asked_at if at <= change.at]
+    return min(change.at, max(change.ran_out_at, *asked, 0.0) + FIRST_AUDIO_SECONDS)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

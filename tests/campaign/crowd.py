@@ -86,7 +86,7 @@ class Crowd:
         if self._thread.is_alive():
             problems.append("some callers never came to an end")
         for caller, lines in zip(self.callers, self._lines, strict=True):
-            found = problems_with(caller, lines, [campaign.GREETING])
+            found = problems_with(caller, lines, campaign.greetings())
             problems += [f"{caller.user_id}: {problem}" for problem in found]
         return CrowdResult(problems, self.losses(), sum(map(len, self._lines)))
 
@@ -137,13 +137,17 @@ class Crowd:
 
 
 def _problems_of(record: ConversationRecord, caller: ResumingCaller, lines: list[Line]) -> list[str]:
+    times = zip(lines, caller.asked_at, strict=False)
     asked = Counter(line.text for line in lines)
+    unwritten = Counter(line.text for line, at in times if caller.may_be_unwritten(at))
     said = Counter(each.text for each in record.utterances if each.speaker is Speaker.USER)
     found = [f"{text!r} was asked {asked[text]} times and is kept {said[text]} times"
-             for text in sorted({*asked, *said}) if asked[text] != said[text]]  # fmt: skip
-    heard = Counter(answer.text for answer in caller.transcript.answers if answer.text and not answer.may_be_short)
+             for text in sorted({*asked, *said})
+             if not asked[text] - unwritten[text] <= said[text] <= asked[text]]  # fmt: skip
+    whole = [answer for answer in caller.transcript.answers if answer.text and not answer.may_be_short]
+    heard = Counter(answer.text for answer in whole if not caller.may_be_unwritten(answer.at))
     answered = Counter(each.text for each in record.utterances if each.speaker is Speaker.AGENT)
-    most = Counter(line.answer for line in lines)
+    most = Counter(line.answer for line in lines) + Counter(answer.text for answer in caller.repeated())
     found += [f"{text!r} was heard {heard[text]} times and is kept {answered[text]} times"
               for text in sorted(filter(None, heard)) if answered[text] < heard[text]]  # fmt: skip
     found += [f"{text!r} is kept {answered[text]} times, for {most[text]} questions"

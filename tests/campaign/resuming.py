@@ -19,19 +19,25 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from tests.campaign.caller import Caller, TalkError
+from tests.campaign.transcript import Answer
 
 PATIENCE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 1.0
 WORN = frozenset({"invalid_resume_token", "resume_token_used", "resume_token_expired"})
 UNCOUNTED = ("connection_", "queue_")
 MOST_ON_THEIR_WAY = 2
+SERVICE_RESTART = 1012
+UNWRITTEN_SECONDS = 0.5
+"""A worker that is killed takes with it what it was about to write down; on a busy machine that is so much."""
+
 INITIATION = "conversation_initiation_client_data"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A connection that ended: its close code, and how many seconds later the conversation went on."""
+    """A connection that ended: when, its close code, and how many seconds later the conversation went on."""
 
+    at: float
     code: int
     seconds: float
     replayed: int
@@ -58,6 +64,15 @@ class ResumingCaller(Caller):
         """Lose the network: the connection is cut, without a word to anybody."""
         if self._socket is not None:
             self._socket.transport.abort()
+
+    def may_be_unwritten(self, at: float) -> bool:
+        """Whether what came at that time may be lost with a worker that was killed."""
+        return any(0 <= loss.at - at < UNWRITTEN_SECONDS for loss in self.losses if loss.code != SERVICE_RESTART)
+
+    def repeated(self) -> list[Answer]:
+        """Answers of which the worker that went on cannot have known: it had to give them again."""
+        pairs = zip(self.transcript.answers, self.transcript.answers[1:], strict=False)
+        return [second for first, second in pairs if second.text == first.text and self.may_be_unwritten(first.at)]
 
     async def _send(self, event: dict[str, Any]) -> None:
         if event["type"] != INITIATION:  # which is not counted
@@ -93,7 +108,7 @@ class ResumingCaller(Caller):
                 self._heard.set()
                 return
             replayed = int((self._resumed or {}).get("replayed", 0))
-            self.losses.append(Loss(int(code), time.time() - lost_at, replayed))
+            self.losses.append(Loss(lost_at, int(code), time.time() - lost_at, replayed))
 
     async def _come_back(self, lost_at: float) -> ClientConnection:
         pause, self._hint = self._hint, 0.0

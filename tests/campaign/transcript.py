@@ -69,6 +69,7 @@ class Answer:
     interrupted: bool = False
     overtaken: bool = False
     missed: bool = False
+    at: float = 0.0
     corrected: str | None = None
 
     @property
@@ -137,7 +138,7 @@ class Transcript:
         """Note one event."""
         kind = event.get("type")
         if kind == "agent_response":
-            self._take_text(event["agent_response_event"])
+            self._take_text(event["agent_response_event"], now)
         elif kind == "audio":
             self._take_audio(event["audio_event"], now)
         elif kind == "interruption":
@@ -155,14 +156,14 @@ class Transcript:
             )
             self.backup_audio_at.append(None)
 
-    def _take_text(self, event: Mapping[str, Any]) -> None:
+    def _take_text(self, event: Mapping[str, Any], now: float) -> None:
         self._awaits_answer = False
         self._note_id(event["event_id"])
         last = self.answers[-1] if self.answers else None
         if last is not None and last.text is None and not last.interrupted:
             last.text = event["agent_response"]  # its sound was there first
             return
-        self.answers.append(Answer(event["agent_response"], event["event_id"]))
+        self.answers.append(Answer(event["agent_response"], event["event_id"], at=now))
 
     def _take_audio(self, event: Mapping[str, Any], now: float) -> None:
         self._note_id(event["event_id"])
@@ -170,7 +171,7 @@ class Transcript:
         if self.backup_audio_at and self.backup_audio_at[-1] is None:
             self.backup_audio_at[-1] = now
         if not self.answers or self.answers[-1].interrupted:
-            self.answers.append(Answer(None, event["event_id"]))
+            self.answers.append(Answer(None, event["event_id"], at=now))
         answer = self.answers[-1]
         if not answer.stretches or answer.stretches[-1].provider != self.provider:
             answer.stretches.append(Stretch(self.provider))

@@ -20,6 +20,7 @@ MOST_SECONDS = 5.0
 
 def test_no_word_is_lost_or_repeated_whatever_breaks(start_stage: StartStage) -> None:
     stage = start_stage(**campaign.HASTY_SETTINGS)
+    calm.warm_up(stage.scene)
     answers = campaign.answers()
     injections = [draw(number, answers, greeting=campaign.GREETING) for number in range(INJECTIONS)]
     outcomes = campaign.run(stage.scene, injections, at_once=AT_ONCE)

@@ -23,10 +23,11 @@ from tests.parts import require_module
 from tests.servers import RunningService
 
 CALLERS = 10
+PAUSE_SECONDS = 1.0
 LIMIT_SECONDS = 30.0
 SETTINGS = {
     **SERVICE_SETTINGS,
-    "VOCERO_DRAIN_TURN_SECONDS": "5",
+    "VOCERO_DRAIN_TURN_SECONDS": "2",
     "VOCERO_RECONNECT_SPREAD_SECONDS": "1",
 }
 StartNode = Callable[[], RunningService]
@@ -69,7 +70,7 @@ def assert_all_is_kept(crowd: Crowd, database: Database) -> None:
 
 
 def test_a_rolling_restart_ends_no_conversation(start_node: StartNode, database: Database) -> None:
-    with Nodes(start_node, count=2) as nodes, Crowd(nodes.url, CALLERS, seed=1) as crowd:
+    with Nodes(start_node, count=2) as nodes, Crowd(nodes.url, CALLERS, seed=1, pause_seconds=PAUSE_SECONDS) as crowd:
         assert nodes.replace() == 0
         nodes.reload()
         crowd.wait_until_all_went_on()
@@ -81,7 +82,7 @@ def test_a_rolling_restart_ends_no_conversation(start_node: StartNode, database:
 
 
 def test_a_worker_that_is_killed_takes_no_conversation_with_it(start_node: StartNode, database: Database) -> None:
-    with Nodes(start_node, count=1) as nodes, Crowd(nodes.url, CALLERS, seed=2) as crowd:
+    with Nodes(start_node, count=1) as nodes, Crowd(nodes.url, CALLERS, seed=2, pause_seconds=PAUSE_SECONDS) as crowd:
         nodes.kill_worker(random.Random(2))
         crowd.wait_until_all_went_on()
         result = crowd.finish()
