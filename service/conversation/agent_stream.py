@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from service.conversation.events import peek_audio
+from service.elevenlabs.faults import error_from_event
 from service.errors import UpstreamProtocolError
 from service.websocket import Message
 
@@ -44,8 +45,9 @@ class AgentStream:
 
     `send` takes what goes to the client. `observe` is shown the kind and the content of every event among that which is
     no audio, and of the first audio its kind alone; `note_audio`, if given, every message of audio. With `copies`
-    every message goes through `send`, none is passed on where it lies. With `holds_errors` an `error` event is kept in
-    `error_event`, for who knows whether the conversation ends with it; it goes out if the leg goes on all the same.
+    every message goes through `send`, none is passed on where it lies. With `holds_errors` an `error` event that is not
+    of a normal end is kept in `error_event`, for who knows whether the conversation ends with it; it goes out if the
+    leg goes on all the same.
     """
 
     __slots__ = (
@@ -220,7 +222,7 @@ class AgentStream:
         if not isinstance(message.get("error_event"), dict):  # the flat form, seen in packages#911
             text = str(message.get("message") or "ElevenLabs reported an error.")
             data = orjson.dumps({**message, "error_event": {"code": 1011, "message": text}})
-        if self._holds_errors:
+        if self._holds_errors and error_from_event(message) is not None:
             self.error_event = data
         else:
             self._send(data)

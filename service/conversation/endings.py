@@ -33,7 +33,6 @@ RESTARTS = "The service is restarting; connect again."
 GOES_ON = "The conversation goes on over another connection."
 NO_ROOM = "No conversation can be taken now; try again."
 _LEAVING = frozenset({1000, 1001, 1005})
-_LOST = frozenset({1001, 1005, 1006})
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,8 @@ class Ending:
 
 
 def is_lost(exc: Exception) -> bool:
-    """Whether a client that is gone so may want to come back: its network dropped, or its page was put to sleep."""
-    if isinstance(exc, ConnectionClosedError):
-        return exc.code in _LOST
-    return isinstance(exc, WriteDeadlineError)
+    """Whether a client that is gone so may want to come back: nothing told us that it left, as a page does (1001)."""
+    return isinstance(exc, WriteDeadlineError) or (isinstance(exc, ConnectionClosedError) and exc.code == 1006)
 
 
 def ending_of_client_side(exc: Exception) -> Ending:

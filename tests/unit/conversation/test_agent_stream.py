@@ -262,3 +262,12 @@ def test_where_the_audio_lies_is_told_with_the_agents_own_id():
         stream.handle(Message(TEXT, data))
     assert stream.passes(b"before" + messages[2], 6, 6 + len(messages[2]))
     assert noted == [(messages[1].decode(), 3), (messages[2].decode(), 3)]
+
+
+def test_the_announcement_of_a_normal_end_is_no_error_to_hold():
+    sent: list[bytes] = []
+    stream = AgentStream(sent.append, holds_errors=True)
+    error = {"type": "error", "error_event": {"code": 1000, "message": "max_duration_exceeded"}}
+    for message in (METADATA, error):
+        stream.handle(Message(TEXT, json.dumps(message).encode()))
+    assert json.loads(sent[-1]) == error
