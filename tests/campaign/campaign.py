@@ -90,6 +90,11 @@ class Scene:
             if answer.status_code != 201:
                 raise AssertionError(answer.text)
 
+    def fired(self) -> list[int]:
+        """How often each of the rules in force has struck."""
+        rules = requests.get(f"{self.sandbox}/sandbox/faults", timeout=REQUEST_SECONDS).json()
+        return [rule["fired"] for rule in rules]
+
     def accounts(self) -> dict[str, list[dict[str, Any]]]:
         """What the sandbox did in its latest conversations, by user."""
         found: dict[str, list[dict[str, Any]]] = {}
@@ -120,8 +125,10 @@ def run(
         scene.arm([each.rule for each in batch])
         talks = asyncio.run(_all(scene, batch, at_once))
         accounts = scene.accounts()
-        for injection, (caller, failure) in zip(batch, talks, strict=True):
+        for injection, fired, (caller, failure) in zip(batch, scene.fired(), talks, strict=True):
             outcome = _judge(injection, caller, failure, accounts.get(injection.user_id, []))
+            # Whom a refusal meets is chance: it comes before there is a user.
+            outcome.is_struck |= "user" not in injection.rule and fired > 0
             outcomes.append(outcome)
             if note is not None:
                 note(outcome)

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.parts import require
+from tests.servers import RunningService, start_service
 
 BUNDLE = Path(__file__).parent.parent / "browser/javascript/node_modules/@elevenlabs/client/dist/lib.iife.js"
 LIMIT_MILLISECONDS = 40_000
@@ -45,7 +46,7 @@ class _Shop(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shop() -> Iterator[str]:
     require("the npm package @elevenlabs/client", BUNDLE.exists(), "npm ci in tests/browser/javascript")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Shop))
@@ -55,6 +56,17 @@ def shop() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, service_settings: dict[str, str], api_key: str, shop: str
+) -> Iterator[RunningService]:
+    """One that lets the shop's page in."""
+    settings = {**service_settings, "VOCERO_ALLOWED_ORIGINS": shop}
+    running = start_service(tmp_path_factory.mktemp("service"), api_key, settings)
+    yield running
+    running.discard()
 
 
 def signed_url(service, agent_id: str) -> str:
@@ -67,8 +79,7 @@ def signed_url(service, agent_id: str) -> str:
     return answer.json()["signed_url"]
 
 
-def test_a_spoken_conversation_by_signed_url(start_service, shop, open_page, ears):
-    service = start_service(VOCERO_ALLOWED_ORIGINS=shop)
+def test_a_spoken_conversation_by_signed_url(service, shop, open_page, ears):
     page = open_page(shop, recording="question-hours-en.wav")
     conversation_id = page.evaluate(
         "url => talk({signedUrl: url, connectionType: 'websocket', connectionDelay: {default: 0}})",
@@ -88,8 +99,7 @@ def test_a_spoken_conversation_by_signed_url(start_service, shop, open_page, ear
     assert page.evaluate("seen.errors") == []
 
 
-def test_a_typed_conversation_with_a_client_tool(start_service, shop, open_page):
-    service = start_service(VOCERO_ALLOWED_ORIGINS=shop)
+def test_a_typed_conversation_with_a_client_tool(service, shop, open_page):
     page = open_page(shop)
     page.evaluate(
         "url => talk({signedUrl: url, connectionType: 'websocket', connectionDelay: {default: 0}})",
@@ -107,10 +117,10 @@ def test_a_typed_conversation_with_a_client_tool(start_service, shop, open_page)
     [("agent_nobody", True, "does not exist"), ("agent_demo", False, "connection")],
 )
 def test_a_conversation_that_cannot_be_tells_the_shops_page_why(
-    start_service, shop, open_page, agent_id, origin_is_listed, words
+    service, shop, open_page, agent_id, origin_is_listed, words
 ):
-    service = start_service(VOCERO_ALLOWED_ORIGINS=shop if origin_is_listed else "")
-    page = open_page(shop)
+    # A page of the same shop at another address is another origin.
+    page = open_page(shop if origin_is_listed else shop.replace("localhost", "127.0.0.1"))
     reason = page.evaluate(
         """url => talk({signedUrl: url, connectionType: 'websocket', connectionDelay: {default: 0}})
                   .then(() => 'it started', error => error.message)""",

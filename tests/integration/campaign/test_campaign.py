@@ -12,6 +12,9 @@ from tests.campaign.injections import KINDS, draw
 from tests.integration.campaign.conftest import StartStage
 
 INJECTIONS = 200
+CONVERSATIONS = 225
+"""Some end before what was to break in them is reached: the user broke in, or they began with the backup."""
+
 CALM_CONVERSATIONS = 100
 AT_ONCE = 25
 MOST_SECONDS = 5.0
@@ -22,12 +25,13 @@ def test_no_word_is_lost_or_repeated_whatever_breaks(start_stage: StartStage) ->
     stage = start_stage(**campaign.HASTY_SETTINGS)
     calm.warm_up(stage.scene)
     answers = campaign.answers()
-    injections = [draw(number, answers, greeting=campaign.GREETING) for number in range(INJECTIONS)]
+    injections = [draw(number, answers, greeting=campaign.GREETING) for number in range(CONVERSATIONS)]
     outcomes = campaign.run(stage.scene, injections, at_once=AT_ONCE)
     said = "\n".join(table(campaign.report(outcomes)))
     assert [failure for each in outcomes for failure in each.failures] == [], said
-    struck = {each.kind for each in outcomes if each.is_struck}
-    assert struck >= KINDS.keys() - {"refused"}, said
+    struck = [each.kind for each in outcomes if each.is_struck]
+    assert len(struck) >= INJECTIONS, said
+    assert set(struck) == KINDS.keys(), said
     seconds = [each.seconds for each in outcomes if each.seconds is not None]
     assert len(seconds) > INJECTIONS / 3, said
     assert campaign.percentile(seconds, 0.95) < MOST_SECONDS, said
