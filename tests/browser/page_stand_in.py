@@ -44,6 +44,7 @@ class Talk:
         self.query = query
         self.closed_with: int | None = None
         self._wire = wire
+        self._closing = threading.Lock()
         self._changed = threading.Condition()
         self._received: list[dict[str, Any]] = []
 
@@ -89,6 +90,8 @@ class Talk:
             with self._changed:
                 self.closed_with = closed.code
                 self._changed.notify_all()
+        with self._closing:  # the server writes its HTTP answer when this thread returns: behind our close frame
+            pass
 
     # --- What the server says ------------------------------------------------------------------------------------
 
@@ -158,7 +161,9 @@ class Talk:
     # --- How it ends -------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
-        self._wire.close(code, reason)
+        with self._closing:
+            # A browser answers when its page has come so far, and loses our code if we end the connection before that.
+            self._wire.close(code, reason, timeout=WAIT_SECONDS)
 
     def drop(self) -> None:
         """Lose the connection without a word: the browser sees 1006."""

@@ -8,6 +8,7 @@ each answer that was heard.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections import Counter
@@ -117,8 +118,14 @@ class Crowd:
 
     # --- What was kept
 
+    def problems_at_last(self, database: Database, limit: float = LIMIT_SECONDS) -> list[str]:
+        """`problems_in`, once all is written that will be: an entry may come after the end that it stands before."""
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: self._is_written(database) and not self.problems_in(database), limit)
+        return self.problems_in(database)
+
     def problems_in(self, database: Database) -> list[str]:
-        """What the database has of these conversations that is not what was said; call it when all is written."""
+        """What the database has of these conversations now that is not what was said."""
         kept = Conversations(database)
         found = []
         for caller, lines in zip(self.callers, self._lines, strict=True):
@@ -129,8 +136,7 @@ class Crowd:
             found += [f"{caller.user_id}: {problem}" for problem in _problems_of(record, caller, lines)]
         return found
 
-    def is_written(self, database: Database) -> bool:
-        """Whether every conversation has its end in the database."""
+    def _is_written(self, database: Database) -> bool:
         kept = Conversations(database)
         records = [kept.get(caller.conversation_id or "") for caller in self.callers]
         return all(record is not None and record.summary.ended_at is not None for record in records)

@@ -40,7 +40,8 @@ def test_no_word_is_lost_or_repeated_whatever_breaks(start_stage: StartStage) ->
 
 
 def test_no_spurious_failover(start_stage: StartStage) -> None:
-    stage = start_stage()
+    # What is shown here is about what happens, not about how fast a machine is that does much else.
+    stage = start_stage(VOCERO_FIRST_AUDIO_SECONDS="5")
     outcomes = calm.run(stage.scene, range(CALM_CONVERSATIONS), at_once=AT_ONCE)
     assert [failure for each in outcomes for failure in each.failures] == []
     assert failures_in(stage.service.log_path) == []

@@ -106,6 +106,5 @@ def test_nobody_notices(stage: Stage, own_redis: OwnRedis, database: Database) -
         result = crowd.finish()
         assert result.problems == []
         assert [caller.discontinuities for caller in crowd.callers] == [0] * CALLERS
-        wait_until(lambda: crowd.is_written(database), LIMIT_SECONDS, "the last entries")
-        assert crowd.problems_in(database) == []
+        assert crowd.problems_at_last(database) == []
     assert failures_in(stage.service.log_path) == []

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from migrations import runner
-from scripts.launcher.waiting import wait_until
 from service.storage import Database, open_database
 from soak.service_log import failures_in
 from tests.campaign.campaign import SANDBOX_OPTIONS, SERVICE_SETTINGS
@@ -24,7 +23,6 @@ from tests.servers import RunningService
 
 CALLERS = 10
 PAUSE_SECONDS = 1.0
-LIMIT_SECONDS = 30.0
 SETTINGS = {
     **SERVICE_SETTINGS,
     "VOCERO_DRAIN_TURN_SECONDS": "2",
@@ -64,11 +62,6 @@ def start_node(start_service: StartService, start_sandbox: StartSandbox, databas
     return start
 
 
-def assert_all_is_kept(crowd: Crowd, database: Database) -> None:
-    wait_until(lambda: crowd.is_written(database), LIMIT_SECONDS, "the last entries")
-    assert crowd.problems_in(database) == []
-
-
 def test_a_rolling_restart_ends_no_conversation(start_node: StartNode, database: Database) -> None:
     with Nodes(start_node, count=2) as nodes, Crowd(nodes.url, CALLERS, seed=1, pause_seconds=PAUSE_SECONDS) as crowd:
         assert nodes.replace() == 0
@@ -77,7 +70,7 @@ def test_a_rolling_restart_ends_no_conversation(start_node: StartNode, database:
         result = crowd.finish()
         assert result.problems == []
         assert {loss.code for loss in result.losses} == {1012}
-        assert_all_is_kept(crowd, database)
+        assert crowd.problems_at_last(database) == []
         assert [failures_in(node.log_path) for node in nodes.logs()] == [[]] * 3
 
 
@@ -88,5 +81,5 @@ def test_a_worker_that_is_killed_takes_no_conversation_with_it(start_node: Start
         result = crowd.finish()
         assert result.problems == []
         assert result.losses
-        assert_all_is_kept(crowd, database)
+        assert crowd.problems_at_last(database) == []
         assert failures_in(nodes.running[0].log_path) == []

@@ -134,7 +134,7 @@ def test_callers_of_a_cold_pool_have_their_connections_opened_side_by_side(make_
     takers = [Aside(lambda: pool.take(timeout=30)) for _ in range(4)]
     for taker in takers:
         taker.join().give_back()  # type: ignore[attr-defined]
-    assert pool.stats().opened == 4
+    wait_until(lambda: pool.stats().opened == 4, 20.0, "the openers have counted theirs")
 
 
 def test_what_is_opened_without_io_is_opened_by_who_needs_it(make_pool: MakePool) -> None:

@@ -214,7 +214,8 @@ def test_what_was_heard_before_a_voice_broke_in_is_what_the_agent_says(
     watched.talk.say(recording("barge-in-en"))
     heard = watched.talk.wait_for("agent_response_correction")["agent_response_correction_event"]
     watched.catch_up()
-    assert watched.words() == [("agent", heard["corrected_agent_response"])]
+    corrected = heard["corrected_agent_response"]
+    assert watched.words() == ([("agent", corrected)] if corrected else []), "on a slow machine not a word was heard"
     assert watched.due(60.0) is None
     assert watched.left().rest is None
 
