@@ -17,8 +17,8 @@ JAVASCRIPT = ROOT / "tests" / "browser" / "javascript"
 APT_SECONDS = 600
 NPM_SECONDS = 300
 ATTEMPTS = 3
-# Many tests wait, for a server's start or for speech at its own pace: three processes keep two cores busy.
-PARALLEL = ("--numprocesses", "3", "--dist", "worksteal")
+# Many tests wait, for a server's start or for speech at its own pace: four processes keep two cores busy.
+PARALLEL = ("--numprocesses", "4", "--dist", "worksteal")
 PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 # Program on the path -> Debian's package.
 DEBIAN = {"chromium": "chromium", "npm": "npm"}

@@ -197,7 +197,7 @@ def test_of_200_legs_no_thread_and_no_file_is_left(legs: LocalLegs) -> None:
     talks = [LegTalk(legs.open(Takeover(agent_id="a", conversation_id="c", rest="Good day."))) for _ in range(200)]
     for talk in talks:
         talk.wait_for("conversation_initiation_metadata")
-    assert _left()[1] >= before[1] + 400
+    assert _left()[1] >= before[1] + 380, "each has two ends; what an earlier test left may have been closed meanwhile"
     for number, talk in enumerate(talks):
         (talk.leg.socket.abort if number % 2 else talk.leg.socket.close)()
 
