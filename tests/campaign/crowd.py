@@ -154,7 +154,7 @@ def _problems_of(record: ConversationRecord, caller: ResumingCaller, lines: list
     heard = Counter(answer.text for answer in whole if not caller.may_be_unwritten(answer.at))
     answered = Counter(each.text for each in record.utterances if each.speaker is Speaker.AGENT)
     most = Counter(line.answer for line in lines) + Counter(answer.text for answer in caller.repeated())
-    found += [f"{text!r} was heard {heard[text]} times and is kept {answered[text]} times"
+    found += [f"{text!r} was heard {heard[text]} times and is kept {answered[text]} times; {_as_kept(record, text)}"
               for text in sorted(filter(None, heard)) if answered[text] < heard[text]]  # fmt: skip
     found += [f"{text!r} is kept {answered[text]} times, for {most[text]} questions"
               for text in sorted(filter(None, most)) if answered[text] > most[text]]  # fmt: skip
@@ -162,3 +162,12 @@ def _problems_of(record: ConversationRecord, caller: ResumingCaller, lines: list
     if len(set(numbers)) != len(numbers) or numbers != sorted(numbers):
         found.append(f"sequence numbers are not rising: {numbers}")
     return found
+
+
+def _as_kept(record: ConversationRecord, text: str) -> str:
+    """What may be known of an answer under another text: all that was kept with the same beginning."""
+    begin = text[:12]
+    alike = [f"{each.sequence} {each.provider} {each.text!r}{' interrupted' * each.interrupted}"
+             for each in record.utterances if each.speaker is Speaker.AGENT and each.text.startswith(begin)]  # fmt: skip
+    newest = record.utterances[-1].sequence if record.utterances else 0
+    return f"alike: {alike}, newest {newest}, ended {record.summary.ended_at is not None}"
