@@ -166,8 +166,10 @@ def _problems_of(record: ConversationRecord, caller: ResumingCaller, lines: list
 
 def _as_kept(record: ConversationRecord, text: str) -> str:
     """What may be known of an answer under another text: all that was kept with the same beginning."""
-    begin = text[:12]
-    alike = [f"{each.sequence} {each.provider} {each.text!r}{' interrupted' * each.interrupted}"
-             for each in record.utterances if each.speaker is Speaker.AGENT and each.text.startswith(begin)]  # fmt: skip
+    alike = [
+        f"{each.sequence} {each.provider} {each.text!r}{' interrupted' * each.interrupted}"
+        for each in record.utterances
+        if each.speaker is Speaker.AGENT and each.text[:12] == text[:12]
+    ]
     newest = record.utterances[-1].sequence if record.utterances else 0
     return f"alike: {alike}, newest {newest}, ended {record.summary.ended_at is not None}"
