@@ -139,7 +139,7 @@ class Caller:
         try:
             async for message in socket:
                 await self._take(orjson.loads(message))
-        except ConnectionClosed:
+        except (ConnectionClosed, TalkError):  # also when the close stood right behind what asked for an answer
             pass
         self.ending = (socket.close_code or 1006, socket.close_reason or "")
         self._heard.set()
