@@ -91,7 +91,7 @@ class ResumingCaller(Caller):
             try:
                 async for message in socket:
                     await self._take(orjson.loads(message))
-            except ConnectionClosed:
+            except (ConnectionClosed, TalkError):  # as in `Caller`
                 pass
             lost_at = time.time()
             code, reason = socket.close_code or 1006, socket.close_reason or ""
