@@ -83,6 +83,8 @@ def _counted(
 
     def note(outcome: Outcome) -> None:
         done.append(outcome)
+        for failure in outcome.failures:  # at once: nobody should have to wait for an hour to read it
+            print(f"  {outcome.name}, {outcome.kind}: {failure}", flush=True)
         progress.tick()
 
     return hold(note)
