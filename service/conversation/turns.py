@@ -118,6 +118,12 @@ class TurnTracker(Course):
             return False
         return self._is_over(self._exchange.answer, now)
 
+    @property
+    def owes_sound(self) -> bool:
+        """Whether the agent has written what it is to say, and nothing of it was heard; meant for where sound is told."""
+        answer = self._exchange.answer
+        return answer.has_begun and not (answer.has_sound or answer.is_written or answer.is_interrupted)
+
     def take_answer_seconds(self) -> float | None:
         """How long the last answer's first sound took (its text where there is no sound); each is given once."""
         seconds, self._answer_seconds = self._answer_seconds, None
