@@ -26,7 +26,7 @@ TICK_SECONDS = 0.01
 
 def main(base_url: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    policy = RetryPolicy(total_seconds=1.0, base_seconds=0.4)
+    policy = RetryPolicy(total_seconds=1.0, base_seconds=0.2)
     retrier = Retrier(policy, budget=RetryBudget(share=1.0, minimum=100))
     heard: dict[str, str] = {}
     ticks: list[None] = []
