@@ -13,7 +13,7 @@ RUN_EXTRAS := embedded
 else
 RUN_EXTRAS := embedded,local
 endif
-ALL_EXTRAS := bench,dev,embedded,local,test
+ALL_EXTRAS := bench,dev,embedded,local,quality,test,traces
 
 BOOTSTRAP = @command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 to 3.13 (sudo apt-get install python3 python3-venv)." >&2; exit 1; }; \
 	exec $(PYTHON) scripts/bootstrap.py

@@ -23,7 +23,7 @@ PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 # Program on the path -> Debian's package.
 DEBIAN = {"chromium": "chromium", "npm": "npm"}
 # Packages that would start a server on a machine with systemd: only where the whole suite must run.
-DEBIAN_IN_CI = {"nginx": "nginx-light", "promtool": "prometheus"}
+DEBIAN_IN_CI = {"nginx": "nginx-light", "promtool": "prometheus", "amtool": "prometheus-alertmanager"}
 
 
 def main(arguments: list[str]) -> int:

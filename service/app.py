@@ -6,9 +6,11 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.services import Services
-from service.web import access, chat, conversation_socket, errors, health, speech
+from service.web import access, chat, conversation_socket, errors, health, http_metrics, speech
+from service.web.request_log import RequestLog
 from service.websocket import SERVER_OPTIONS, WithoutCompression
 
+_CONVERSATIONS = "conversation_socket.converse"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -26,11 +28,15 @@ def create_app(services: Services) -> Flask:
     for module in (chat, conversation_socket, health):
         app.register_blueprint(module.blueprint(services))
     app.register_blueprint(speech.blueprint())
+    http_metrics.register(app, leave_out=[_CONVERSATIONS])
     door = speech.SpeechDoor(app.wsgi_app, services, trusted_hosts=trusted_hosts, backup=services.backup_speech)
-    app.wsgi_app = WithoutCompression(door)  # type: ignore[method-assign]  # Flask's documented way
+    measured = http_metrics.SpeechMetrics(door)
+    app.wsgi_app = WithoutCompression(measured)  # type: ignore[method-assign]  # Flask's documented way
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    named = RequestLog(app.wsgi_app, believes_given_ids=settings.trusted_proxies > 0)
+    app.wsgi_app = named  # type: ignore[method-assign]
     return app
 
 

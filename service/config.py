@@ -2,8 +2,8 @@
 
 The key decision: `Settings` is a frozen value that the entry points load and the composition root hands on; nothing
 below reads `os.environ`. What concerns the way to ElevenLabs is in `upstream_settings.py`, how long something is kept
-in `keeping_settings.py`, what happens when something fails in `fallback_settings.py`. `.env.example` is checked against
-these fields by a test.
+in `keeping_settings.py`, what happens when something fails in `fallback_settings.py`, what is told of it all in
+`observability_settings.py`. `.env.example` is checked against these fields by a test.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from service.errors import ConfigurationError
-from service.fallback_settings import FallbackSettings
+from service.observability_settings import ObservabilitySettings
 
 Names = Annotated[frozenset[str], NoDecode]
 
 
-class Settings(FallbackSettings):
+class Settings(ObservabilitySettings):
     """The effective configuration. A field's alias is the environment variable's name."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
@@ -37,7 +37,7 @@ class Settings(FallbackSettings):
         alias="VOCERO_OPS_PORT",
         ge=0,
         le=65535,
-        description="Port of the ops listener: /metrics of all workers, /livez, /version. 0: there is none.",
+        description="Port of the ops listener: /metrics of all workers, /livez, /readyz, /version. 0: there is none.",
     )
     public_url: str | None = Field(
         None,

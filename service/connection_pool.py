@@ -37,6 +37,10 @@ def always(_: object) -> bool:
     return True
 
 
+def untold(_: float) -> None:
+    """What is told of waits that nobody measures."""
+
+
 class Lent(Generic[C]):
     """A connection in a caller's hands, until the first of `give_back` and `discard`; what comes later does nothing.
 
@@ -79,7 +83,8 @@ class ConnectionPool(Generic[C]):
     bound how long a connection rests and lives, each shortened by up to 5 %. docs/upstream.md tells more.
 
     With `opens_at_once` whoever needs one calls `open_connection` itself, which must then do no I/O: a thread costs ten
-    times what lending does.
+    times what lending does. `on_waited` is told how many seconds each caller has waited, whatever came of it; it may
+    wait for nothing.
 
     Raises:
         ValueError: a bound makes no sense.
@@ -99,6 +104,7 @@ class ConnectionPool(Generic[C]):
         max_idle: float,
         max_lifetime: float,
         opens_at_once: bool = False,
+        on_waited: Callable[[float], None] = untold,
     ) -> None:
         limits = PoolLimits(
             min_idle=min_idle,
@@ -113,6 +119,7 @@ class ConnectionPool(Generic[C]):
         self._is_healthy = is_healthy
         self._timeout = timeout
         self._opens_at_once = opens_at_once
+        self._on_waited = on_waited
         self._state: PoolState[C] = PoolState(limits, name=name)
         # Under gevent nothing gives way while this is held, so a greenlet cannot be killed half-way through a step.
         # That is why there is no Condition on it: its notify() tries the lock, and gevent gives way then.
@@ -198,6 +205,8 @@ class ConnectionPool(Generic[C]):
                 self._state.cancelled(waiter, now)
                 self._rouse(now)
             raise
+        finally:
+            self._on_waited(time.monotonic() - waiter.asked_at)
 
     def _obtain(self, waiter: Waiter[C], limit: float) -> Pooled[C]:
         deadline = waiter.asked_at + limit

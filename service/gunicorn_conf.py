@@ -11,8 +11,10 @@ import gevent
 from service import metrics_files
 from service.config import load_settings
 from service.errors import ConfigurationError
+from service.gunicorn_log import log_class
 from service.gunicorn_worker import Worker
 from service.ops_process import OpsProcess
+from service.quality_process import QualityProcess, socket_in
 from service.vault import node_memory
 
 try:
@@ -35,6 +37,7 @@ proc_name = "vocero"
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+logger_class = log_class(_settings.log_format)
 # Without an ops listener nobody adds the workers' numbers up, and each keeps its own in its memory.
 raw_env = [f"{metrics_files.FOLDER_VARIABLE}={metrics_files.chosen_folder()}"] if _settings.ops_port else []
 
@@ -47,6 +50,7 @@ def on_starting(server: Any) -> None:
     """Prepare what the workers inherit, and take the ops listener's port."""
     _raise_descriptor_limit()
     node_memory.share_with_children()
+    server.quality = None
     server.ops = None  # kept there, because this module is loaded anew when gunicorn reloads
     if _settings.ops_port:
         server.ops = OpsProcess(
@@ -64,10 +68,20 @@ def when_ready(server: Any) -> None:
     if server.ops is None:
         return
     _or_exit(server.ops.start)
+    if _settings.quality_sample_share:
+        server.quality = QualityProcess(
+            socket_in(metrics_files.chosen_folder()),
+            environment=server.cfg.env_orig,
+            log=server.log,
+            log_format=_settings.log_format,
+        )
+        server.quality.listen()
     look_after_workers = server.manage_workers
 
     def look_after_all() -> None:
         server.ops.keep_running()
+        if server.quality is not None:
+            server.quality.keep_running()
         look_after_workers()
 
     server.manage_workers = look_after_all  # once a second, and after each child's death
@@ -85,6 +99,8 @@ def post_fork(server: Any, worker: Any) -> None:
     if server.ops is not None:
         metrics_files.take_place(worker.place)
         server.ops.leave_to_the_master()
+    if server.quality is not None:
+        server.quality.leave_to_the_master()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -116,6 +132,8 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """End the ops listener last: it answers while the workers leave."""
+    if server.quality is not None:
+        server.quality.close()
     if server.ops is not None:
         server.ops.close()
 

@@ -56,5 +56,6 @@ class KeepingSettings(UpstreamSettings):
     cost_fetch: bool = Field(
         True,
         alias="VOCERO_COST_FETCH",
-        description="Ask ElevenLabs what a conversation cost after it has ended.",
+        description="Ask ElevenLabs what a conversation cost after it has ended, and every ten minutes how much of the"
+        " account's quota is used.",
     )

@@ -10,6 +10,8 @@ from secrets import token_hex
 
 import redis
 
+from service import metrics_files
+from service.audio_quality.inspector import AudioInspector, breaker_teller
 from service.config import Settings
 from service.conversation.elevenlabs_legs import ElevenLabsLegs
 from service.conversation.legs import LOCAL, Legs, LegSource, LocalSource
@@ -21,6 +23,7 @@ from service.fallback.backup import Backup
 from service.fallback.backup_speech import BackupSpeech
 from service.fallback.canaries import make_canary
 from service.fallback.fallback_service import FallbackService, make_fallback_service
+from service.quality_process import socket_in
 from service.secret import Secret
 from service.storage import Capability, Database
 
@@ -70,6 +73,15 @@ def make_legs(
         make_fallback_service(settings, database=database, store=store, canary=make_canary(settings, accounts)),
         [sources[name] for name in settings.fallback_chain],
         opening_seconds=settings.leg_opening_seconds + waits,
+    )
+
+
+def make_audio_inspector(settings: Settings, fallback: FallbackService) -> AudioInspector:
+    """What has answers judged by their sound, if gunicorn's master has started who does that."""
+    address = socket_in(metrics_files.chosen_folder())
+    is_there = metrics_files.place() is not None and settings.quality_sample_share > 0 and address.exists()
+    return AudioInspector(
+        str(address) if is_there else None, providers=settings.fallback_chain, on_broken=breaker_teller(fallback)
     )
 
 

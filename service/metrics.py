@@ -10,17 +10,37 @@ is no longer true.
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 
 from prometheus_client import Counter, Gauge, values
 
-from service import __version__, metrics_files
+from service import __version__, metrics_files, metrics_pages
 
-# Before the first metric is made. By default the library would ask for the process's id, and for a variable alone.
+# Before the first metric is made. By default the library would ask for the process's id, and for a variable alone, and
+# write where there is no room.
+values.MmapedDict = metrics_pages.KeptPages  # type: ignore[attr-defined]
 values.ValueClass = (
     values.MutexValue if metrics_files.place() is None else values.MultiProcessValue(metrics_files.place)  # type: ignore[no-untyped-call]
 )
+
+
+OTHER = "other"
+"""What a label says in production whose text is from outside its closed set."""
+
+
+class UnknownLabelError(ValueError):
+    """A label's text is from outside its closed set: a mistake of ours, which only tests raise."""
+
+
+@dataclass
+class _Policy:
+    is_strict: bool = True
+
+
+_policy = _Policy()
 
 
 class SecretsState(StrEnum):
@@ -217,6 +237,35 @@ DRAINED = Counter(
     "Conversations that a leaving worker sent away with close code 1012, by whether their turn had ended in time.",
     ["in_time"],
 )
+LABELS_REJECTED = Counter(
+    "vocero_label_values_rejected",
+    "Labels of metrics whose text was from outside their closed set; they were told as other.",
+)
+
+
+def hold_labels(*, strictly: bool) -> None:
+    """From now on a label from outside its closed set is an error (as it is from the start), or told as `other`."""
+    _policy.is_strict = strictly
+
+
+def closed(allowed: type[StrEnum] | frozenset[str], text: str) -> str:
+    """`text` as a label, if it is one of those that are `allowed`, else `other`.
+
+    Raises:
+        UnknownLabelError: it is none of them, and labels are held strictly. The text is not told: it is from outside.
+    """
+    texts = _texts(allowed)
+    if text in texts or text == OTHER:
+        return str(text)
+    if _policy.is_strict:
+        raise UnknownLabelError(f"A label's text is none of: {', '.join(sorted(texts))}.")
+    LABELS_REJECTED.inc()
+    return OTHER
+
+
+@functools.cache
+def _texts(allowed: type[StrEnum] | frozenset[str]) -> frozenset[str]:
+    return frozenset(str(each) for each in allowed)
 
 
 def secrets_are(state: SecretsState) -> None:

@@ -72,8 +72,9 @@ def _remove_abandoned(above: Path) -> None:
 def remove(folder: Path) -> None:
     """Remove the folder and the files of ours in it, as far as they are there."""
     with contextlib.suppress(OSError):
-        for file in folder.glob("*.db"):
-            file.unlink(missing_ok=True)
+        for pattern in ("*.db", "readiness_*", "*.socket"):
+            for file in folder.glob(pattern):
+                file.unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -84,9 +85,10 @@ def free_place(taken: Collection[int]) -> int:
 
 def forget_gauges(folder: Path, place: int) -> None:
     """Remove what the worker that had `place` said about itself. Only while no process has that place."""
-    for file in folder.glob(f"gauge_live*_{place}.db"):
-        with contextlib.suppress(OSError):
-            file.unlink()
+    for pattern in (f"gauge_live*_{place}.db", f"readiness_{place}.*"):
+        for file in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 @dataclass

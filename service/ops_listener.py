@@ -1,10 +1,12 @@
-"""`/metrics`, `/livez` and `/version` on a listener of their own: `python -m service.ops_listener FD MASTER FOLDER`.
+"""`/metrics`, `/livez`, `/readyz` and `/version` on a listener of their own: it is started as
+`python -m service.ops_listener FD MASTER FOLDER`.
 
 The key decision: a process beside the workers and not a part of one, so that it answers when every conversation slot
 is taken and every worker hangs. gunicorn's master starts it (`ops_process.py`) with a socket that listens already
 (descriptor FD) and ends with it: this process does not outlive the master (process id MASTER), not even by kill -9.
 
-It imports little, because it runs beside every service: neither Flask nor the settings, and no structured logs.
+It knows what lies in the workers' files (FOLDER): their numbers, and what each says of its readiness. It imports
+little, because it runs beside every service: the standard library alone, neither settings nor structured logs.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from service import __version__
-from service.metrics_exposition import CONTENT_TYPE, exposition
+from service import __version__, ops_readiness
+from service.metrics_exposition import CONTENT_TYPE, AllWorkers
 
 CONNECTION_SECONDS = 5.0
 """What a client has for everything: a byte now and then does not make it longer."""
@@ -49,6 +51,7 @@ class OpsServer(ThreadingHTTPServer):
         self.socket.close()
         self.socket = listening
         self.folder = folder
+        self.metrics = AllWorkers(folder, on_bad_file=_name_bad_file)
         self._master = master
         self._lock = threading.Lock()
         self._ends: dict[socket.socket, float] = {}
@@ -99,13 +102,17 @@ class OpsHandler(BaseHTTPRequestHandler):
         """Answer one of the paths that there are."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._answer(200, CONTENT_TYPE, exposition(self.server.folder, on_bad_file=_name_bad_file))
+            self._answer(200, CONTENT_TYPE, self.server.metrics.exposition())
         elif path == "/livez":
             self._answer_json(200, {"status": "ok"})
+        elif path == "/readyz":
+            said = ops_readiness.together(ops_readiness.read_all(self.server.folder))
+            self._answer_json(200 if said["status"] == ops_readiness.OK else 503, said)
         elif path == "/version":
-            self._answer_json(200, {"version": __version__})
+            schemas = ops_readiness.schemas(ops_readiness.read_all(self.server.folder))
+            self._answer_json(200, {"version": __version__, "schema": schemas})
         else:
-            self.send_error(404, "There are /metrics, /livez and /version here.")
+            self.send_error(404, "There are /metrics, /livez, /readyz and /version here.")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 (the same)
         """Answer with a failure as the service words it; the base class calls this too, with 501 for other methods."""

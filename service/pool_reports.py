@@ -61,12 +61,16 @@ def _none() -> int:
     return 0
 
 
+def _nothing() -> None:
+    pass
+
+
 class PoolReporter:
     """Publishes what this worker looks like, and tells `maintenance` what it hears.
 
     `node` and `worker` together name the worker; `pools`, `conversations` and `writes_pending` are called in the
     reporter's own thread. Redis being slow or gone delays the next report and nothing else: `store` needs short
-    timeouts.
+    timeouts. `tell` is called before each report, whether Redis is there or not, to tell the metrics the same.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class PoolReporter:
         maintenance: MaintenanceWatch | None = None,
         conversations: Callable[[], int] = _none,
         writes_pending: Callable[[], int] = _none,
+        tell: Callable[[], None] = _nothing,
     ) -> None:
         self._store = store
         self._node = node
@@ -88,9 +93,10 @@ class PoolReporter:
         self._maintenance = maintenance
         self._conversations = conversations
         self._writes_pending = writes_pending
+        self._tell = tell
         self._leaves = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_heard = True
+        self._is_heard = self._tells = True
 
     def start(self) -> None:
         """Look and report now, and every second from now on: who starts in a maintenance takes nobody."""
@@ -130,12 +136,24 @@ class PoolReporter:
 
     def _report_on(self) -> None:
         while True:
+            self._tell_metrics()
             self._try(self._look_and_publish)
             if self._maintenance is not None:
                 self._maintenance.enforce()
             if self._leaves.wait(INTERVAL_SECONDS):
                 break
+        self._tell_metrics()
         self._try(self._withdraw)
+
+    def _tell_metrics(self) -> None:
+        try:
+            self._tell()
+        except Exception:  # the edge of a worker loop: of a maintenance it must hear all the same
+            if self._tells:  # once, not every second
+                log.exception("metrics of the pools are not told")
+            self._tells = False
+        else:
+            self._tells = True
 
     def _look_and_publish(self) -> None:
         self._look()

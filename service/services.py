@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from service import metrics, metrics_platform
 from service.account_limiter import AccountLimiter
+from service.audio_quality.inspector import AudioInspector
+from service.audio_quality.tap import AnswerTap
 from service.config import Settings
 from service.conversation.admission import Admission
 from service.conversation.draining import DrainTimes
@@ -30,6 +34,7 @@ from service.conversation.resumption import Resumptions
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
+from service.elevenlabs.gauges import UpstreamGauges
 from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import ConfigurationError, SchemaError
@@ -38,16 +43,20 @@ from service.fallback.backup_speech import BackupSpeech
 from service.keeping.erasure import Erasure
 from service.keeping.jobs import JobRunner
 from service.keeping.keeping_jobs import make_job_runner
-from service.leg_services import SECOND, make_backup_speech, make_legs, make_second_elevenlabs
+from service.leg_services import SECOND, make_audio_inspector, make_backup_speech, make_legs, make_second_elevenlabs
+from service.loop_watch import LoopWatch
 from service.maintenance import MaintenanceWatch
+from service.measured_redis import MeasuredRedis
 from service.pool_reports import PoolReporter
+from service.readiness import Readiness, make_readiness
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from service.secret import Secret, SecretName
 from service.secrets_manager import SecretsManager
 from service.secrets_sources import make_source
-from service.storage import ApiKeys, Conversations, Database, check_schema, open_database
+from service.storage import ApiKeys, Capability, Conversations, Database, check_schema, open_database
 from service.storage.record_writer import RecordWriter
+from service.traces import Traces
 
 REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59 (traps)
 SECRETS_SECONDS = 5.0  # that a worker waits for its first secrets before it takes requests all the same
@@ -79,11 +88,20 @@ class Services:
     backup: Backup | None
     second_elevenlabs: ElevenLabsService | None
     resumptions: Resumptions
+    readiness: Readiness
+    traces: Traces
+    audio_inspector: AudioInspector
+    loop_watch: LoopWatch = field(default_factory=LoopWatch)
 
     @property
     def backup_speech(self) -> BackupSpeech | None:
         """What answers speech requests that ElevenLabs does not; None: nothing does."""
         return None if self.backup is None else make_backup_speech(self.legs.fallback, self.backup)
+
+    def answer_tap(self) -> AnswerTap | None:
+        """What takes a conversation's answers that are to be judged by their sound; None: none are."""
+        share, inspector = self.settings.quality_sample_share, self.audio_inspector
+        return AnswerTap(share, inspector.submit, capability=Capability.CONVERSATION) if inspector.is_on else None
 
     def start(self) -> None:
         """Open what is kept open.
@@ -91,6 +109,12 @@ class Services:
         Raises:
             ConfigurationError: the database's schema is not the one that this code knows.
         """
+        metrics.hold_labels(strictly=self.settings.strict_labels)
+        metrics_platform.worker_started(time.time())
+        self.loop_watch.start()
+        self.traces.start()
+        self.audio_inspector.start()
+        self.conversations.announce()
         self.secrets.start()
         # With Vault away the process is up all the same and says so (`/readyz`); it becomes ready by itself.
         if self.secrets.wait_until_read(SECRETS_SECONDS) or not _has_password_in_vault(self.settings):
@@ -107,9 +131,12 @@ class Services:
         if self.maintenance.current is None:  # which the reporter has just looked for
             self.erasure.learn(timedelta(days=self.settings.tombstone_days))
         self.jobs.start()
+        self.readiness.start()
 
     def close(self) -> None:
         """Close it again."""
+        self.readiness.close()
+        self.loop_watch.close()
         self.jobs.close()
         self.resumptions.office.close()
         self.ledger.close()
@@ -120,6 +147,8 @@ class Services:
         if self.second_elevenlabs is not None:
             self.second_elevenlabs.close()
         self.elevenlabs.close()
+        self.traces.close()
+        self.audio_inspector.close()
         self.redis.close()
         self.database.close()
         self.secrets.close()
@@ -132,7 +161,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         ConfigurationError: no source of an ElevenLabs key, or bounds of a pool that exclude each other.
     """
     secrets = _secrets_manager(settings)
-    store = redis.Redis.from_url(
+    store = MeasuredRedis.from_url(
         settings.redis_url,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
@@ -163,6 +192,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
     kept = Conversations(database)
     backup = make_backup(settings) if LOCAL in settings.fallback_chain else None
     second = make_second_elevenlabs(settings) if SECOND in settings.fallback_chain else None
+    legs = make_legs(settings, elevenlabs, second, backup, store=store, database=database)
     maintenance = MaintenanceWatch(conversations, check_schema=lambda: _note_schema(database))
     ledger = Ledger(
         store,
@@ -175,7 +205,8 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         settings=settings,
         secrets=secrets,
         ledger=ledger,
-        legs=make_legs(settings, elevenlabs, second, backup, store=store, database=database),
+        legs=legs,
+        audio_inspector=make_audio_inspector(settings, legs.fallback),
         backup=backup,
         second_elevenlabs=second,
         resumptions=Resumptions(
@@ -198,10 +229,14 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         ),
         elevenlabs=elevenlabs,
         conversations=conversations,
+        readiness=make_readiness(
+            store, database, secrets, conversations, maintenance=lambda: maintenance.current, capacity=_places(settings)
+        ),
         erasure=erasure,
         jobs=jobs,
         maintenance=maintenance,
         loop=loop,
+        traces=Traces(settings.traces_endpoint, instance=f"{socket.gethostname()}-{os.getpid()}"),
         limits=Limits(
             first_frame_seconds=settings.first_frame_seconds,
             idle_seconds=settings.idle_seconds,
@@ -218,6 +253,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             maintenance=maintenance,
             conversations=lambda: len(conversations),
             writes_pending=lambda: ledger.pending + jobs.under_way,
+            tell=UpstreamGauges([elevenlabs] if second is None else [elevenlabs, second]).tell,
         ),
     )
 

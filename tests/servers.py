@@ -15,7 +15,7 @@ from scripts.launcher.child import Child
 from scripts.launcher.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
-OURS = ("VOCERO_", "ELEVENLABS_", "VAULT_", "SECRETS_")
+OURS = ("VOCERO_", "ELEVENLABS_", "VAULT_", "SECRETS_", "OTEL_")
 READY_SECONDS = 120.0  # of a machine that does much else at the same time
 
 
@@ -164,6 +164,8 @@ def start_service(
         "VOCERO_LOG_LEVEL": "debug",
         # What a job asks of the upstream would use up the faults that tests arm for their own requests.
         "VOCERO_COST_FETCH": "false",
+        # A label that nobody has thought of is a mistake, and in production one that nobody notices.
+        "VOCERO_STRICT_LABELS": "true",
         # Most tests are about what ElevenLabs does; those of the fallback ask for it.
         "VOCERO_FALLBACK_CHAIN": "elevenlabs",
         **environment,

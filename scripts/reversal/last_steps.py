@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -16,6 +18,10 @@ from service.storage import AuditFilter, AuditLog, open_database
 from service.storage.admin_models import AuditEntryRow
 
 HEALTH_SECONDS = 5.0
+SETTLE_SECONDS = 8.0
+"""A worker looks at what it needs from time to time: for so long it may tell of the schema that is no more."""
+
+_AGAIN_SECONDS = 0.5
 BUSY_SECONDS = 5.0
 ACTION = "rollback"
 
@@ -41,7 +47,7 @@ def health(work: Work) -> Found:
     return {}
 
 
-_NO_PARTS = frozenset({"status", "maintenance", "draining"})
+_NO_PARTS = frozenset({"status", "reason", "maintenance", "draining", "dependencies", "workers"})
 
 
 def _ask(url: str) -> dict[str, Any]:
@@ -51,32 +57,40 @@ def _ask(url: str) -> dict[str, Any]:
         StepError: it is not, or does not answer.
     """
     address = f"{url.rstrip('/')}/readyz"
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        said = _readiness(address, url)
+        states: dict[str, Any] = {name: value for name, value in said.items() if name not in _NO_PARTS}
+        sick = {name: value for name, value in states.items() if value != "ok"}
+        if states and not sick:
+            return states
+        if time.monotonic() > end:
+            raise StepError(f"{address} says: {', '.join(f'{name} {value}' for name, value in sick.items()) or said}.")
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _readiness(address: str, url: str) -> dict[str, Any]:
     request = urllib.request.Request(address, headers={"Accept": "application/json"})  # noqa: S310 (checked below)
     if request.type not in {"http", "https"}:
         raise StepError(f"--service-url {url}: this is not an http address.")
     try:
         with urllib.request.urlopen(request, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 (checked above)
-            said = json.load(answer)
+            return _read(answer)
     except urllib.error.HTTPError as refused:
         with refused:
-            said = _read(refused)
+            return _read(refused)
     except OSError as exc:
         raise StepError(
             f"{address} does not answer: {getattr(exc, 'reason', exc)}. If it need not: resume --service-url ''"
         ) from None
-    states: dict[str, Any] = {name: value for name, value in said.items() if name not in _NO_PARTS}
-    sick = {name: value for name, value in states.items() if value != "ok"}
-    if sick or not states:
-        raise StepError(f"{address} says: {', '.join(f'{name} {value}' for name, value in sick.items()) or said}.")
-    return states
 
 
-def _read(refused: urllib.error.HTTPError) -> dict[str, Any]:
+def _read(answer: http.client.HTTPResponse | urllib.error.HTTPError) -> dict[str, Any]:
     try:
-        said = json.load(refused)
+        said = json.load(answer)
     except ValueError:
         said = None
-    return said if isinstance(said, dict) else {"answer": f"HTTP {refused.code}"}
+    return said if isinstance(said, dict) else {"answer": f"HTTP {answer.status}"}
 
 
 def reopening(work: Work) -> None:

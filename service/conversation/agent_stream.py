@@ -33,6 +33,8 @@ Observe = Callable[[str, Mapping[str, Any]], None]
 NoteAudio = Callable[[bytes | bytearray, int, int, int], None]
 """Is shown where an audio message that goes to the client lies, and the agent's own id of it; afterwards the bytes are
 its caller's again."""
+NoteBegin = Callable[[bytes | bytearray, int, int, int], bool]
+"""Is shown the same, and answers whether it has seen enough."""
 _IDS_OF_THEIR_OWN = frozenset({"ping"})  # its id comes back in a pong, and counts pings, not turns
 
 
@@ -44,16 +46,18 @@ class AgentStream:
     """One conversation's messages from the agent to the client.
 
     `send` takes what goes to the client. `observe` is shown the kind and the content of every event among that which is
-    no audio, and of the first audio its kind alone; `note_audio`, if given, every message of audio. With `copies`
-    every message goes through `send`, none is passed on where it lies. With `holds_errors` an `error` event that is not
-    of a normal end is kept in `error_event`, for who knows whether the conversation ends with it; it goes out if the
-    leg goes on all the same.
+    no audio, and of the first audio its kind alone; `note_audio`, if given, every message of audio; in its place
+    `note_begin` is shown those at the beginning and behind the user's words, until it says that that is enough. With
+    `copies` every message goes through `send`, none is passed on where it lies. With `holds_errors` an `error` event
+    that is not of a normal end is kept in `error_event`, for who knows whether the conversation ends with it; it goes
+    out if the leg goes on all the same.
     """
 
     __slots__ = (
-        "_anchors", "_copies", "_dropped", "_drops_greeting", "_held", "_highest", "_holds_errors", "_interrupted",
-        "_leg_begins", "_note_audio", "_observe", "_offset", "_passing_first", "_passing_id", "_passing_last", "_send",
-        "_stretches", "_turn_is_open", "audio_seen", "conversation_id", "error_event", "error_seen",
+        "_anchors", "_copies", "_copy", "_dropped", "_drops_greeting", "_held", "_highest", "_holds_errors",
+        "_interrupted", "_leg_begins", "_note_audio", "_note_begin", "_observe", "_offset", "_passing_first",
+        "_passing_id", "_passing_last", "_plain_note", "_send", "_stretches", "_turn_is_open", "audio_seen",
+        "conversation_id", "error_event", "error_seen",
     )  # fmt: skip
 
     def __init__(
@@ -62,12 +66,15 @@ class AgentStream:
         *,
         observe: Observe = _look_away,
         note_audio: NoteAudio | None = None,
+        note_begin: NoteBegin | None = None,
         copies: bool = False,
         holds_errors: bool = False,
     ) -> None:
         self._send = send
         self._observe = observe
-        self._note_audio = note_audio
+        self._copy: Callable[[bytes], None] | None = None
+        self._note_begin = note_begin
+        self._note(note_audio if note_begin is None else self._listen)
         self._copies = copies
         self._holds_errors = holds_errors
         self._held: list[bytes] = []
@@ -120,6 +127,13 @@ class AgentStream:
     def user_speaks(self) -> None:
         """The user has said something: what the leg says from now on is no greeting."""
         self._drops_greeting = False
+        if self._note_begin is not None:
+            self._note(self._listen)
+
+    def copy_audio_to(self, take: Callable[[bytes], None] | None) -> None:
+        """Give `take` a copy of each message of audio that goes to the client from now on; None: no more."""
+        self._copy = take
+        self._note(self._plain_note)
 
     def passes(self, data: bytes | bytearray, start: int, end: int) -> bool:
         """Whether the message in `data[start:end]` is like the audio message before it, which passed unchanged."""
@@ -166,6 +180,20 @@ class AgentStream:
             return None
         offset = next(offset for first, offset in reversed(self._stretches) if event_id >= first or not first)
         return event_id - offset
+
+    def _listen(self, data: bytes | bytearray, begin: int, end: int, event_id: int) -> None:
+        if self._note_begin is None or self._note_begin(data, begin, end, event_id):
+            self._note(None)
+
+    def _note(self, note: NoteAudio | None) -> None:
+        self._plain_note = note
+        self._note_audio: NoteAudio | None = note if self._copy is None else self._note_and_copy
+
+    def _note_and_copy(self, data: bytes | bytearray, begin: int, end: int, event_id: int) -> None:
+        if self._copy is not None:
+            self._copy(bytes(data[begin:end]))
+        if self._plain_note is not None:
+            self._plain_note(data, begin, end, event_id)
 
     def _anchor(self, agent_id: int) -> None:
         """The first id of another leg: it stands for the one above all that the client knows."""

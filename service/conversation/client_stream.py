@@ -20,7 +20,7 @@ from service.conversation.events import (
 )
 from service.elevenlabs.vocabulary import ClientEvent
 from service.errors import RequestError, TooManyRequestsError
-from service.websocket import TEXT, Message
+from service.websocket import TEXT, Message, WebSocketConnection
 
 BURST_SECONDS = 4
 
@@ -146,3 +146,24 @@ class ClientStream:
         self._counted_at = now
         if self._tokens < 0:
             raise TooManyRequestsError(f"Too many messages: at most {self._rate} a second are taken.", retry_after=1.0)
+
+
+def read_first_message(client: WebSocketConnection, stream: ClientStream, *, seconds: float) -> tuple[str, bytes]:
+    """Wait for what opens a conversation, for so many seconds: its kind, and its bytes.
+
+    Raises:
+        RequestError: none came in time, or it opens none.
+        SocketError: the client has left.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            message = client.receive(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise RequestError(
+                f"No message came in the first {seconds:g} seconds.", code="missing_required_field"
+            ) from None
+        kind, first = stream.read_first(message)
+        # On-premises SDKs send this one before the initiation; it is not for ElevenLabs.
+        if kind != "enclave_setup_config":
+            return kind, first

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from service.conversation.agent_stream import AgentStream
-from service.conversation.client_stream import ClientStream
+from service.conversation.client_stream import ClientStream, read_first_message
 from service.conversation.elevenlabs_legs import OpenLeg, Waiting
 from service.conversation.endings import (
     GOES_ON,
@@ -34,6 +34,7 @@ from service.conversation.event_loop import Loop
 from service.conversation.events import build_error_event
 from service.conversation.legs import Legs
 from service.conversation.limits import Limits
+from service.conversation.observation import FAILURES, Observation
 from service.conversation.recording import Recording
 from service.conversation.relay import Relay
 from service.conversation.resume_state import Progress
@@ -42,7 +43,8 @@ from service.conversation.standing import Standing
 from service.conversation.succession import Past, Succession
 from service.conversation.turns import TurnTracker
 from service.conversation.watch import PATIENCE_SECONDS, LegWatch, OverdueError, TurnBoundary
-from service.errors import FrameError, RequestError, VoceroError
+from service.errors import FrameError, VoceroError
+from service.metrics_conversations import EndReason
 from service.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
@@ -69,22 +71,26 @@ class Conversation:
         waiting: Waiting | None = None,
         resumption: Resumption | None = None,
         past: Past | None = None,
+        observation: Observation | None = None,
     ) -> None:
         self._client = client
         self._legs = legs
-        self._limits = limits
-        self._loop = loop
+        self._limits, self._loop = limits, loop
         self._recording = recording
         self._resumption = resumption
         self._past = past
-        self._standing = Standing(agent_id, TurnTracker())
+        self._observation = observation or Observation()
+        tracker = TurnTracker(listener=self._observation.listener, is_sound_told=legs.has_backup)
+        self._standing = Standing(agent_id, tracker)
         self._agent_stream = AgentStream(
             self._send_to_client,
             observe=self._observe_agent,
-            note_audio=self._standing.tracker.audio if legs.has_backup else None,
+            note_audio=tracker.audio if legs.has_backup else None,
+            note_begin=None if legs.has_backup else tracker.sound_begins,
             copies=resumption is not None,
             holds_errors=legs.has_backup,
         )
+        self._observation.follow(recording, copy_audio_to=self._agent_stream.copy_audio_to)
         self._client_stream = ClientStream(
             self._send_to_agent,
             agent_id_of=self._agent_stream.agent_id_of,
@@ -99,6 +105,7 @@ class Conversation:
             client_stream=self._client_stream,
             waiting=waiting or Waiting(),
             tell=self._tell,
+            observation=self._observation,
         )
         self._relay: Relay | None = None
         self._watch: LegWatch | None = None
@@ -147,6 +154,9 @@ class Conversation:
         if self._has_left:
             return
         self._has_left = True
+        why = EndReason.DISABLED if self._succession.says_goodbye else ending.category
+        self._standing.tracker.end(is_failure=why in FAILURES, goes_on=self.goes_on_elsewhere)
+        self._observation.ended(ending.by, why, goes_on=self.goes_on_elsewhere)
         if self.goes_on_elsewhere:
             self._recording.leave(f"service {ending.code}")
         else:
@@ -184,27 +194,12 @@ class Conversation:
     # --- Opening
 
     def _open(self) -> None:
-        kind, first = self._first_message()
+        kind, first = read_first_message(self._client, self._client_stream, seconds=self._limits.first_frame_seconds)
         is_initiation = kind == "conversation_initiation_client_data"
         self._succession.open_first(first if is_initiation else None)
         leg = self._succession.leg
         if self._ending is None and leg is not None and not is_initiation:  # else ended from outside meanwhile
             leg.socket.send_text(first)
-
-    def _first_message(self) -> tuple[str, bytes]:
-        deadline = time.monotonic() + self._limits.first_frame_seconds
-        while True:
-            try:
-                message = self._client.receive(max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                raise RequestError(
-                    f"No message came in the first {self._limits.first_frame_seconds:g} seconds.",
-                    code="missing_required_field",
-                ) from None
-            kind, first = self._client_stream.read_first(message)
-            # On-premises SDKs send this one before the initiation; it is not for ElevenLabs.
-            if kind != "enclave_setup_config":
-                return kind, first
 
     # --- Carrying
 
@@ -287,8 +282,11 @@ class Conversation:
     def _observe_agent(self, kind: str, message: Mapping[str, Any]) -> None:
         self._recording.from_agent(kind, message)
         self._standing.from_agent(kind, message)
+        self._observation.from_agent(kind, message)
         if kind == "user_transcript":
             self._agent_stream.user_speaks()
+        elif kind == "conversation_initiation_metadata":
+            self._observation.opened(self._standing.output_format)
         elif kind == "ping" and self._resumption is not None:
             self._resumption.ping_sent(message)
         if self._watch is not None:
@@ -367,6 +365,8 @@ class Conversation:
 
     def _wants_to_act(self, is_idle: bool) -> bool:
         """Asked by the watch, in the loop: whether `_act_between_turns` has something to do."""
+        if is_idle:
+            self._standing.tracker.turn_is_over()
         if self._drains_at is not None and (is_idle or time.monotonic() >= self._drains_at):
             return True
         return is_idle and self._succession.would_move()

@@ -11,15 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from service.conversation.audible import Audibility
 from service.conversation.event_fields import Message, event_id_of, field_of
-from service.conversation.exchange import Exchange, PastTalk, exchange_of_correction
+from service.conversation.exchange import Exchange, PastTalk, exchange_of_correction, is_interruption_of_previous
 from service.conversation.sound_format import DEFAULT_FORMAT, read_sound_format
 from service.conversation.spoken import AnswerOnItsWay, SpeakingPace
 from service.conversation.spoken_text import are_versions, has_words
 from service.conversation.tool_use import ToolUse
-
-LATE_TRANSCRIPT_SECONDS = 3.0
-"""So long behind the begin of an answer a transcript may be that of the question that it answers."""
+from service.conversation.turn_account import TurnAccount, TurnListener
 
 _TYPED_GAP_SECONDS = 0.3
 _VOICE_SCORE = 0.5
@@ -27,16 +26,23 @@ _LONG_AGO = float("-inf")
 
 
 class Course:
-    """One conversation, for one thread; `clock` gives monotonic seconds."""
+    """One conversation, for one thread; `clock` gives monotonic seconds, `listener` hears of its turns. Unless
+    `is_sound_told` (`audio` is called), the time that a text takes tells when it was said."""
 
-    def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] | None = None,
+        listener: TurnListener | None = None,
+        is_sound_told: bool = False,
+    ) -> None:
         self._clock = clock or time.monotonic
+        self._account = TurnAccount(listener)
         self._format = read_sound_format(DEFAULT_FORMAT)
         self._pace = SpeakingPace()
         self._past = PastTalk()
-        self._text_only = False
-        self._has_voice = False
-        self._is_heard = False
+        self._text_only = self._has_voice = self._is_heard = False
+        self._is_sound_told = is_sound_told
         self._opened_at: float | None = None
         self._may_greet = True
         self._previous: Exchange | None = None
@@ -47,11 +53,8 @@ class Course:
     def _reset_leg(self) -> None:
         self._awaiting_since: float | None = None
         self._voice_at = _LONG_AGO
-        self._user_speaks = False
+        self._user_speaks = self._was_cut_short = self._expects_interruption = self._is_with_people = False
         self._tools = ToolUse()
-        self._is_with_people = False
-        self._was_cut_short = False
-        self._expects_interruption = False
         self._answer_seconds: float | None = None
         self.has_answered = False
         """Whether the leg that speaks now has been heard, or read where there is no sound."""
@@ -94,8 +97,7 @@ class Course:
 
     def from_agent(self, kind: str, message: Message) -> None:
         """An event of the agent's that is no audio and goes to the client."""
-        handler = _HANDLERS.get(kind)
-        if handler is not None:
+        if (handler := _HANDLERS.get(kind)) is not None:
             handler(self, message, self._clock())
 
     def from_client(self, message: Message) -> None:
@@ -117,16 +119,19 @@ class Course:
         since = self._awaiting_since
         if since is None or self._opened_at is None or self._is_with_people:
             return None
-        fading = self._sounding.answer
-        if fading is not self._exchange.answer:  # an agent may finish what it says when somebody types meanwhile
-            since = max(since, fading.ends_at)
-        return max(since, self._voice_at)
+        return max(since, self._words_end_at())
+
+    def _words_end_at(self) -> float:
+        fading = self._sounding.answer  # which an agent may finish when somebody types meanwhile
+        return self._voice_at if fading is self._exchange.answer else max(self._voice_at, fading.ends_at)
 
     def _await(self, now: float) -> None:
         # A tool holds the agent up: it is the tool's fault, and an agent need not say anything behind it.
         self._awaiting_since = None if self._tools.is_pending and self._tools.was_used_lately(now) else now
 
-    def _take_for_answered(self, now: float) -> None:
+    def _take_for_answered(self, now: float, *, is_heard: bool = False) -> None:
+        if is_heard:
+            self._account.heard(self._exchange, now, words_end_at=self._words_end_at())
         since = self.awaiting_since
         if since is not None:
             self._answer_seconds = max(0.0, now - since)
@@ -137,8 +142,10 @@ class Course:
         self.has_answered = True
 
     def _is_over(self, answer: AnswerOnItsWay, now: float) -> bool:
-        # Where nobody could speak in the agent's place, nobody tells of its sound.
-        return answer.is_over(now, is_sound_told=self._is_heard)
+        return answer.is_over(now, is_sound_told=self._is_sound_told or self._is_heard)
+
+    def _is_done(self, answer: AnswerOnItsWay, now: float) -> bool:
+        return answer.is_complete or self._is_over(answer, now)
 
     def _settle(self, now: float) -> None:
         answer = self._exchange.answer
@@ -156,8 +163,10 @@ class Course:
 
     def _open_exchange(self, now: float) -> None:
         """Begin another exchange; sound is of the new one."""
+        self._account.over(self._exchange, now)
         self._settle(now)
         if self._previous is not None:
+            self._account.told(self._previous, is_sound_told=self._is_heard)
             self._previous.answer.finish()
             self._past.add(self._previous.turns)
         self._previous = self._exchange
@@ -178,7 +187,16 @@ class Course:
         exchange.answer.is_written = False
         exchange.note_begun(now)
         if exchange.listen(data, begin, end) and exchange is self._exchange:
-            self._take_for_answered(now)
+            self._take_for_answered(now, is_heard=True)
+
+    def sound_begins(self, data: bytes | bytearray, begin: int, end: int, event_id: int | None = None) -> bool:
+        """`audio` where sound is not counted; true once it is known whether the answer can be heard."""
+        exchange, previous = self._exchange, self._previous
+        is_old = event_id is not None and previous is not None and event_id == previous.answer.event_id
+        if not is_old and exchange.is_listened_to and exchange.listen(data, begin, end):
+            self._has_voice, exchange.answer.is_written = True, False
+            self._take_for_answered(self._clock(), is_heard=True)
+        return exchange.audible.verdict is not Audibility.UNKNOWN
 
     def _forget_ids(self) -> None:
         """Another leg counts its events anew."""
@@ -193,6 +211,7 @@ class Course:
             self._opened_at = now
             if self._awaiting_since is not None:  # the way to the agent is not the agent's time
                 self._awaiting_since = now
+                self._account.asked(self._exchange, now)
 
     def _on_typed(self, text: object) -> None:
         if not isinstance(text, str) or not text.strip():
@@ -200,7 +219,8 @@ class Course:
         now = self._clock()
         answer = self._exchange.answer
         if answer.has_sound and answer.is_audible and now - answer.ends_at > _TYPED_GAP_SECONDS and answer.misses_words:
-            self._was_cut_short = True  # a voice may have broken in; who typed has seen it stop
+            # A voice may have broken in; who typed has seen it stop.
+            self._was_cut_short = self._exchange.is_cut_short = True
         self._take_words(text, now)
 
     def _on_transcript(self, message: Message, now: float) -> None:
@@ -214,26 +234,19 @@ class Course:
         is_known = event_id is not None and event_id == exchange.question_id and bool(exchange.parts)
         if is_known and (not exchange.answer.has_begun or are_versions(exchange.parts[-1], text.strip())):
             exchange.parts[-1] = text.strip()  # the same once more
-        elif self._is_late(event_id, now):
+        elif exchange.is_late_transcript(event_id, now):
             exchange.add_words(text)
+            self._account.asked(exchange, exchange.begun_at or now)
         else:
             self._take_words(text, now)
         self._exchange.question_id = event_id
-
-    def _is_late(self, event_id: int | None, now: float) -> bool:
-        """Whether words are those that the answer under way is to."""
-        exchange, answer = self._exchange, self._exchange.answer
-        if exchange.begun_at is None or exchange.parts or answer.is_interrupted:
-            return False
-        if event_id is not None and answer.event_id is not None and event_id > answer.event_id:
-            return False
-        return now - exchange.begun_at < LATE_TRANSCRIPT_SECONDS
 
     def _take_words(self, text: str, now: float) -> None:
         old = self._exchange
         if old.answer.has_begun:
             is_played = old.answer.is_interrupted or now > old.answer.ends_at
             is_whole = old.answer.is_complete
+            self._account.spoken_over(old, now, is_over=self._is_over(old.answer, now))
             self._open_exchange(now)
             self._expects_interruption = not is_played
             if not is_played and not is_whole:
@@ -241,6 +254,7 @@ class Course:
             if old.answer.is_interrupted and not old.answer.said.strip():  # nothing was heard of it: one question
                 self._exchange.parts, old.parts = old.parts, []
         self._exchange.add_words(text)
+        self._account.asked(self._exchange, now)
         self._expect_sound()
         self._await(now)
 
@@ -261,9 +275,11 @@ class Course:
             self._voice_at = now
 
     def _on_interruption(self, message: Message, now: float) -> None:
-        expected, self._expects_interruption = self._expects_interruption, False
         previous, current = self._previous, self._exchange
-        if previous is not None and self._is_of_previous(message, previous, expected=expected):
+        expected = self._expects_interruption or self._sounding is previous
+        self._expects_interruption = False
+        event_id = event_id_of(message, "interruption_event")
+        if previous is not None and is_interruption_of_previous(event_id, previous, current, expected=expected):
             plays_until = previous.answer.ends_at
             previous.answer.interrupted()
             current.answer.waits_less(max(0.0, plays_until - previous.answer.ends_at))
@@ -274,17 +290,6 @@ class Course:
         self._awaiting_since = None
         self._user_speaks = self._has_voice = True
         self._voice_at = now
-
-    def _is_of_previous(self, message: Message, previous: Exchange, *, expected: bool) -> bool:
-        """Whether an interruption is not of the answer that is to come or comes, but of the one before."""
-        current = self._exchange
-        event_id = event_id_of(message, "interruption_event")
-        is_its_id = event_id is not None and event_id == previous.answer.event_id
-        if current.answer.has_begun:
-            return is_its_id and event_id != current.answer.event_id
-        # The way takes its time: for the agent the old answer may still play when it has ended for the client.
-        is_typed = bool(current.parts) and current.question_id is None
-        return expected or self._sounding is previous or (is_typed and is_its_id)
 
     # --- The agent's words
 
@@ -325,11 +330,7 @@ class Course:
         if answer.is_interrupted:
             if answer.has_text or (event_id is not None and not is_known and answer.event_id is not None):
                 self._open_exchange(now)
-        elif (
-            answer.has_text
-            and not (is_known and are_versions(answer.full_text, text))
-            and (answer.is_complete or self._is_over(answer, now))
-        ):
+        elif answer.has_text and not (is_known and are_versions(answer.full_text, text)) and self._is_done(answer, now):
             self._open_exchange(now)  # it speaks again of itself
         return self._exchange
 

@@ -19,12 +19,14 @@ from service.account_limiter import QueuePosition
 from service.deadline import within_deadline
 from service.elevenlabs.agent_answer import PastTurn
 from service.elevenlabs.agent_question import history_as_context
+from service.elevenlabs.asking import note_error
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.faults import error_from_event, error_from_exception
 from service.elevenlabs.live_conversation import LiveConversation, payload
 from service.elevenlabs.vocabulary import DEFAULT_AGENT_AUDIO_FORMAT, ClientEvent, ServerEvent
 from service.errors import LimiterTimeoutError, SocketError, UpstreamError, UpstreamProtocolError, UpstreamRequestError
 from service.fallback.takeover import Takeover
+from service.metrics_elevenlabs import Operation
 from service.websocket import Message, WebSocketConnection
 
 METADATA_SECONDS = 3.0
@@ -137,8 +139,10 @@ class ElevenLabsLegs:
                 leg.send_event({"type": ClientEvent.CONTEXTUAL_UPDATE, "text": history_as_context(turns)})
             if takeover.question:
                 leg.send_event({"type": ClientEvent.USER_MESSAGE, "text": takeover.question})
-        except BaseException:  # whatever it is, nobody else would close it
+        except BaseException as exc:  # whatever it is, nobody else would close it
             leg.socket.abort()
+            if isinstance(exc, Exception):
+                note_error(Operation.CONVERSATION, exc)
             raise
         conversation_id = metadata.get("conversation_id")
         return OpenLeg(

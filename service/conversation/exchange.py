@@ -18,11 +18,21 @@ KEPT_CHARACTERS = 20_000
 MAX_QUESTION_CHARACTERS = 4_000
 MAX_PARTS = 16
 
+LATE_TRANSCRIPT_SECONDS = 3.0
+"""So long behind the begin of an answer a transcript may be that of the question that it answers."""
+
 
 class Exchange:
-    """What the user said (`question`, several parts), and `answer`, which began at `begun_at` (monotonic seconds)."""
+    """What the user said (`question`, several parts), and `answer`, which began at `begun_at` (monotonic seconds).
 
-    __slots__ = ("answer", "audible", "begun_at", "is_listened_to", "owes_words", "parts", "question_id")
+    What it is as a turn is kept by `TurnAccount`: `asked_at` (None: not asked, or its turn is over), `audible_at`, and
+    how many characters of the answer were told of.
+    """
+
+    __slots__ = (
+        "answer", "asked_at", "audible", "audible_at", "begun_at", "is_cut", "is_cut_short", "is_listened_to",
+        "owes_words", "parts", "question_id", "told_characters", "told_heard",
+    )  # fmt: skip
 
     def __init__(self, answer: AnswerOnItsWay, sound_format: SoundFormat) -> None:
         self.answer = answer
@@ -31,6 +41,13 @@ class Exchange:
         self.begun_at: float | None = None
         self.owes_words = False
         """Whether the agent has asked a tool, and said nothing yet of what that gave."""
+        self.is_cut = False
+        """Whether its answer ended because its leg did, and not by the user."""
+        self.is_cut_short = False
+        """Whether its answer was seen to have stopped before its end."""
+        self.asked_at: float | None = None
+        self.audible_at: float | None = None
+        self.told_characters = self.told_heard = 0
         self.listen_anew(sound_format)
 
     def listen_anew(self, sound_format: SoundFormat) -> None:
@@ -38,6 +55,14 @@ class Exchange:
         self.audible = AudibleCheck(sound_format)
         self.is_listened_to = True
         self.answer.is_audible = False
+
+    def is_late_transcript(self, event_id: int | None, now: float) -> bool:
+        """Whether words that come now are those that the answer under way is to."""
+        if self.begun_at is None or self.parts or self.answer.is_interrupted:
+            return False
+        if event_id is not None and self.answer.event_id is not None and event_id > self.answer.event_id:
+            return False
+        return now - self.begun_at < LATE_TRANSCRIPT_SECONDS
 
     def note_begun(self, now: float) -> None:
         """Something of the answer has come."""
@@ -104,3 +129,14 @@ def exchange_of_correction(
         if event_id is not None and exchange.answer.event_id == event_id:
             return exchange
     return next((exchange for exchange in known if exchange.answer.is_interrupted), None)
+
+
+def is_interruption_of_previous(event_id: int | None, previous: Exchange, current: Exchange, *, expected: bool) -> bool:
+    """Whether an interruption is not of the answer that is to come or comes, but of the one before, of which one is
+    `expected`."""
+    is_its_id = event_id is not None and event_id == previous.answer.event_id
+    if current.answer.has_begun:
+        return is_its_id and event_id != current.answer.event_id
+    # The way takes its time: for the agent the old answer may still play when it has ended for the client.
+    is_typed = bool(current.parts) and current.question_id is None
+    return expected or (is_typed and is_its_id)

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from service.conversation.elevenlabs_legs import REMEMBERED_AGENTS, LegRequest, OpenLeg
+from service.conversation.endings import NO_PROVIDER
 from service.deadline import deadline
 from service.elevenlabs.fault_actions import fault_of
 from service.errors import ServiceUnavailableError, VoceroError
@@ -143,7 +144,7 @@ class Legs:
         able = [self._sources[name] for name in plan.providers if name in self._sources and name not in without]
         able = [source for source in able if source.can_serve(request.takeover)]
         if not able:
-            raise ServiceUnavailableError("Nobody can speak at the moment.", retry_after=5.0, code="no_provider")
+            raise ServiceUnavailableError("Nobody can speak at the moment.", retry_after=5.0, code=NO_PROVIDER)
         for source in able[:-1]:
             try:
                 with deadline(self._opening_seconds):

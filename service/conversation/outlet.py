@@ -65,6 +65,7 @@ class Outlet:
         try:
             # Until it would block, and not just once: TLS sends one record of 16 kB a call.
             while (sent := self._send(data)) < len(data):
+                _check_progress(sent)
                 data = memoryview(data)[sent:]
         except WOULD_BLOCK:
             self.holds_back = True
@@ -79,6 +80,7 @@ class Outlet:
         try:
             while waiting:
                 sent = self._send(waiting[0])
+                _check_progress(sent)
                 progress = True
                 if sent < len(waiting[0]):
                     waiting[0] = memoryview(waiting[0])[sent:]
@@ -103,3 +105,9 @@ class Outlet:
         """Watch no more; what is unsent stays in `unsent`."""
         self._writable.close()
         self._deadline.close()
+
+
+def _check_progress(sent: int) -> None:
+    """gevent's TLS sockets return 0 where others raise; asked again at once, they would keep the whole loop busy."""
+    if not sent:
+        raise BlockingIOError

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.elevenlabs.vocabulary import PROVIDER
+from service.logs import log_context
 from service.storage.conversation_records import ConversationSummary, EndedBy, Leg, Speaker, Utterance
 from service.storage.record_writer import Record
 
@@ -30,7 +31,10 @@ _MAX_NAME_CHARACTERS = 256
 
 
 class Recording:
-    """The record of one conversation with `agent_id`, told to `note`."""
+    """The record of one conversation with `agent_id`, told to `note`.
+
+    The lines of the log that its thread writes name it, as soon as it has a name.
+    """
 
     def __init__(self, note: Note, *, agent_id: str, keeps_words: bool = True) -> None:
         self._note = note
@@ -39,9 +43,25 @@ class Recording:
         self._summary = ConversationSummary(id="", agent_id=agent_id, started_at=datetime.now(UTC))
         self._leg: Leg | None = None
         self._provider = PROVIDER
+        self._log_context = log_context()
         self._sequence = 0
         self._before_it_was_open: list[tuple[Speaker, str]] = []
         self._last_of_agent: Utterance | None = None
+
+    @property
+    def leg(self) -> Leg | None:
+        """The one that speaks, or has spoken last; None before the metadata."""
+        return self._leg
+
+    @property
+    def agent_id(self) -> str:
+        """Whom it is with."""
+        return self._summary.agent_id
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began, at whatever worker."""
+        return self._summary.started_at
 
     # --- Its course
 
@@ -61,6 +81,7 @@ class Recording:
         self._note(self._summary)
         self._leg = Leg(conversation_id, 1, self._provider, datetime.now(UTC), provider_conversation_id=conversation_id)
         self._note(self._leg)
+        self._log_context.conversation_id, self._log_context.leg = conversation_id, 1
         waiting, self._before_it_was_open = self._before_it_was_open, []
         for speaker, text in waiting:
             self._say(speaker, text)
@@ -88,6 +109,7 @@ class Recording:
             provider_conversation_id=provider_conversation_id,
         )
         self._note(self._leg)
+        self._log_context.leg = self._leg.number
 
     def restore(self, records: Iterable[Record]) -> None:
         """Go on with what another worker has kept of the conversation; its leg is over."""
@@ -98,6 +120,8 @@ class Recording:
                 self._leg = record
             else:
                 self._sequence = max(self._sequence, record.sequence)
+        self._log_context.conversation_id = self._summary.id or None
+        self._log_context.leg = self._leg.number if self._leg is not None else None
 
     def leave(self, cause: str) -> None:
         """It goes on elsewhere, or nowhere: its leg has ended, because of `cause`."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from service.conversation.draining import DrainableConversation, DrainTimes, drain_all
 from service.errors import MaintenanceError, ServiceUnavailableError
+from service.metrics_conversations import capacity_is, conversation_is_live
 
 
 class ConversationRegistry:
@@ -25,6 +26,10 @@ class ConversationRegistry:
         self._draining = False
         self._is_shut = False
 
+    def announce(self) -> None:
+        """Tell the metrics how many there may be."""
+        capacity_is(self._capacity)
+
     @contextmanager
     def place(self, conversation: DrainableConversation) -> Iterator[None]:
         """A place for `conversation` for as long as it runs.
@@ -36,11 +41,13 @@ class ConversationRegistry:
         with self._lock:
             self._check()
             self._live.add(conversation)
+        conversation_is_live(1)
         try:
             yield
         finally:
             with self._lock:
                 self._live.discard(conversation)
+            conversation_is_live(-1)
 
     def check(self) -> None:
         """Raises as `place` if there would be no place now: before a ticket or a token is used up."""

@@ -33,6 +33,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from service.conversation import inlet
+from service.conversation.endings import SILENT_PEER
 from service.conversation.event_loop import READ, Loop
 from service.conversation.inlet import ROOM
 from service.conversation.outlet import WOULD_BLOCK, Outlet
@@ -143,7 +144,7 @@ class Side:
             return
         silent = now - self.last_received
         if silent > dead_after:
-            self._fail(ConnectionClosedError(1006, "nothing came from the peer"))
+            self._fail(ConnectionClosedError(1006, SILENT_PEER))
         elif silent >= ping_after:
             self.outlet.write(build_frame(PING, b"", mask=self._masks))
 

@@ -18,6 +18,7 @@ from service.conversation.resume_state import Claim, Progress, ResumeFacts
 from service.conversation.resume_tokens import Resumable, ResumeOffice
 from service.errors import RequestError
 from service.fallback.talk_history import PastTurn
+from service.metrics_conversations import Discontinuity, conversation_was_discontinued
 
 MAX_TOKEN_CHARACTERS = 512
 MAX_COUNT = 2**53
@@ -153,16 +154,18 @@ class Resumption:
         missed = self._outbox.missed_after(arrival.received)
         events = [_resumed(self._conversation_id, received, 0 if missed is None else len(missed))]
         if missed is None:
-            events.append(discontinuity("too_old", history))
+            conversation_was_discontinued(Discontinuity.TOO_OLD)
+            events.append(discontinuity(Discontinuity.TOO_OLD, history))
             self._outbox = Outbox(begins_after=arrival.received)
         events.append(self.token_event())
         return [*events, *(missed or [])]
 
     def welcome_from_elsewhere(self, *, received: int, history: Iterable[PastTurn]) -> list[bytes]:
         """The same, when another worker has led the conversation until now."""
+        conversation_was_discontinued(Discontinuity.TAKEN_OVER)
         return [
             _resumed(self._conversation_id, received, 0),
-            discontinuity("taken_over", history),
+            discontinuity(Discontinuity.TAKEN_OVER, history),
             self.token_event(),
         ]
 

@@ -35,6 +35,9 @@ QUIET_SECONDS = 1.5
 WRITING_SECONDS = 5.0
 """So long the parts of a written answer may keep others waiting: what writes them has its own pauses."""
 
+GAP_SECONDS = 0.25
+"""So long a client has nothing to play before it counts as a gap."""
+
 SLACK_SECONDS = 0.25
 """So much of a missing end is not missed."""
 
@@ -87,7 +90,7 @@ class AnswerOnItsWay:
 
     __slots__ = (
         "_alignment", "_around", "_before", "_clock", "_cut_at", "_ends_at", "_head", "_heard", "_pace", "_parts",
-        "_reached", "_seconds_of_letter", "_sent", "_streamed", "_tail", "event_id", "is_announced",
+        "_reached", "_seconds_of_letter", "_sent", "_streamed", "_tail", "event_id", "gaps", "is_announced",
         "is_audible", "is_declared_complete", "is_interrupted", "is_written", "text_at",
     )  # fmt: skip
 
@@ -114,6 +117,8 @@ class AnswerOnItsWay:
         self._heard: str | None = None
         self._reached: tuple[float, int, Reach] | None = None
         self.is_written = is_written
+        self.gaps = 0
+        """How often a client that plays what comes has run dry (`GAP_SECONDS`) in the middle of it."""
         self.is_announced = False
         """Whether the client was told the text."""
         self.is_interrupted = False
@@ -165,9 +170,13 @@ class AnswerOnItsWay:
         else:
             letters = self._measure(data, begin, end)
         seconds = letters * self._seconds_of_letter
-        self._sent += seconds
         now, ends_at = self._clock(), self._ends_at
-        self._ends_at = (now if now > ends_at else ends_at) + seconds
+        if now > ends_at:
+            if now - ends_at > GAP_SECONDS and self._is_gap(ends_at):
+                self.gaps += 1
+            ends_at = now
+        self._sent += seconds
+        self._ends_at = ends_at + seconds
 
     def interrupted(self) -> None:
         """The user broke in: what was not played by now was not heard, and nothing more of it comes."""
@@ -339,6 +348,11 @@ class AnswerOnItsWay:
         self.text_at = self._clock()
         if event_id is not None:
             self.event_id = event_id
+
+    def _is_gap(self, ran_dry_at: float) -> bool:
+        """Whether the sound that comes now should have come before: it is not the first, and of words that were known
+        when the client ran dry."""
+        return bool(self._sent) and self.is_audible and self.text_at <= ran_dry_at and not self.is_complete
 
     def _measure(self, data: bytes | bytearray, begin: int, end: int) -> int:
         """The length of the sound in a message that is not like the one before it; keeps what stands around it."""

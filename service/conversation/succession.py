@@ -19,16 +19,19 @@ from service.conversation.agent_stream import AgentStream
 from service.conversation.client_stream import ClientStream
 from service.conversation.elevenlabs_legs import LegRequest, OpenLeg, Waiting
 from service.conversation.events import build_agent_changed
-from service.conversation.legs import DisabledError, Legs, new_conversation_id
+from service.conversation.legs import LOCAL, DisabledError, Legs, new_conversation_id
+from service.conversation.observation import Observation
 from service.conversation.recording import Recording
 from service.conversation.resume_state import Claim
 from service.conversation.standing import Standing
+from service.elevenlabs.asking import note_error
 from service.elevenlabs.fault_actions import fault_of
 from service.elevenlabs.faults import error_from_exception
 from service.errors import ConnectionClosedError, ServiceUnavailableError, UpstreamError, VoceroError
 from service.fallback.backup_lines import polite_refusal
 from service.fallback.takeover import Takeover
 from service.fallback.talk_history import PastTurn
+from service.metrics_elevenlabs import Operation
 from service.metrics_fallback import FailoverCause
 from service.storage.record_writer import Record
 from service.websocket import Message
@@ -67,6 +70,7 @@ class Succession:
         client_stream: ClientStream,
         waiting: Waiting,
         tell: Callable[[bytes], None],
+        observation: Observation,
     ) -> None:
         self._legs = legs
         self._standing = standing
@@ -75,8 +79,10 @@ class Succession:
         self._client_stream = client_stream
         self._waiting = waiting
         self._tell = tell
+        self._observation = observation
         self._key = secrets.token_hex(8)
-        self._says_goodbye = False
+        self.says_goodbye = False
+        """Whether an operator has switched conversations off, and this one is told so."""
         self._no_move_before = self._no_return_before = 0.0
         self._rest_seconds = SHORTEST_REST_SECONDS
         self.leg: OpenLeg | None = None
@@ -95,6 +101,7 @@ class Succession:
             self._say_last_words(takeover)
         else:
             self._recording.begin_leg(self.leg.provider)
+            self._observation.leg_begins(self.leg.provider)
 
     def take_up(self, past: Past) -> None:
         """Go on where another worker has stopped. Raises VoceroError."""
@@ -125,6 +132,8 @@ class Succession:
             return False
         error = exc if isinstance(exc, UpstreamError) else error_from_exception(exc)
         fault = fault_of(error)
+        if leg.provider != LOCAL:
+            note_error(Operation.CONVERSATION, error)
         if fault.cause is FailoverCause.FIRST_AUDIO_LATE:
             self._legs.fallback.note_late_answer(self._standing.agent_id)
         self._legs.fallback.failed(leg.provider, self._legs.capability, fault)
@@ -145,7 +154,7 @@ class Succession:
 
     def would_move(self) -> bool:
         """Whether another provider should speak from the next turn on, as far as memory tells."""
-        if self.leg is None or self._says_goodbye or not self._standing.is_greeted:
+        if self.leg is None or self.says_goodbye or not self._standing.is_greeted:
             return False
         now = time.monotonic()
         may_return = now >= self._no_return_before
@@ -195,6 +204,9 @@ class Succession:
         old, self.leg = self.leg, leg
         before = before if old is None else old.provider
         self._client_stream.stale_tool_calls.update(self._standing.tracker.begin_leg(takeover))
+        self._observation.leg_changes(
+            before, leg.provider, cause, spliced=takeover.rest is not None, sound_format=takeover.output_format
+        )
         self._agent_stream.begin_leg(drops_greeting=leg.drops_greeting)
         self._recording.change_leg(
             leg.provider, provider_conversation_id=leg.provider_conversation_id, cause=cause.value
@@ -212,7 +224,7 @@ class Succession:
 
     def _say_last_words(self, takeover: Takeover) -> None:
         """An operator has switched conversations off: say so in a voice of ours, which then ends the conversation."""
-        self._says_goodbye = True
+        self.says_goodbye = True
         text = polite_refusal(takeover.language)
         words = replace(takeover, greets=False, rest=None, question=None, farewell=text)
         leg = self._legs.open_local(words)

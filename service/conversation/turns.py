@@ -25,6 +25,9 @@ GREETING_SECONDS = 2.0
 SPEAKING_SECONDS = 3.0
 """So long behind the last sign of the user's voice the user is taken to speak still."""
 
+LATE_SECONDS = 5.0
+"""Who leaves so long behind a question has got no answer to it; before, the user may just have gone."""
+
 _VOICE_SECONDS = 1.0
 
 
@@ -118,12 +121,6 @@ class TurnTracker(Course):
             return False
         return self._is_over(self._exchange.answer, now)
 
-    @property
-    def owes_sound(self) -> bool:
-        """Whether the agent has written what it is to say, and nothing of it was heard; meant for where sound is told."""
-        answer = self._exchange.answer
-        return answer.has_begun and not (answer.has_sound or answer.is_written or answer.is_interrupted)
-
     def take_answer_seconds(self) -> float | None:
         """How long the last answer's first sound took (its text where there is no sound); each is given once."""
         seconds, self._answer_seconds = self._answer_seconds, None
@@ -171,6 +168,37 @@ class TurnTracker(Course):
         may_sound = not self._text_only and not self._has_voice and not answer.has_sound
         return may_sound and answer.is_announced and now - answer.text_at < GREETING_SECONDS
 
+    # --- Turns
+
+    def turn_is_over(self) -> None:
+        """Nobody waits for anything (`is_idle`): whatever was asked has come to its end."""
+        self._account.over(self._exchange, self._clock())
+
+    def end(self, *, is_failure: bool, goes_on: bool) -> None:
+        """The conversation ends here; `is_failure`: because its agent cannot go on. An agent that has kept the user
+        waiting for `LATE_SECONDS` fails, too, whoever ends it. If it `goes_on` elsewhere, a question without an answer
+        is asked and counted there."""
+        now = self._clock()
+        exchange, answer = self._exchange, self._exchange.answer
+        if self._opened_at is None or (goes_on and not answer.has_begun):
+            exchange.asked_at = None
+        self._account.left(
+            exchange,
+            now,
+            is_over=answer.has_begun and (answer.is_complete or self._is_over(answer, now)),
+            is_failure=is_failure or self._keeps_waiting(now),
+            is_awaited=self._awaiting_since is not None,
+        )
+        for each in (self._previous, exchange):
+            if each is not None:
+                self._account.told(each, is_sound_told=self._is_heard)
+
+    def _keeps_waiting(self, now: float) -> bool:
+        if self._is_heard or self._exchange.audible.verdict is Audibility.SILENT:
+            return self.due(now, LATE_SECONDS) is not None
+        since = self.awaiting_since  # of an answer whose sound is not told, nobody knows how far it has come
+        return since is not None and now - since > LATE_SECONDS
+
     # --- Legs
 
     def restore(self, history: Iterable[PastTurn]) -> None:
@@ -181,6 +209,9 @@ class TurnTracker(Course):
         """Another leg speaks from now on, as `takeover` says. Returns the ids of the tool calls that died with the
         leg before."""
         now = self._clock()
+        for each in (self._previous, self._exchange):
+            if each is not None:
+                self._account.told(each, is_sound_told=self._is_heard)
         stale = set() if self._tools.call_id is None else {self._tools.call_id}
         self._reset_leg()
         self._pace.forget()
@@ -196,6 +227,8 @@ class TurnTracker(Course):
             self._exchange.listen_anew(self._format)
         elif takeover.question is not None:
             self._exchange.parts = [takeover.question]
+            if self._exchange.asked_at is None:
+                self._account.asked(self._exchange, now)
             self._awaiting_since = now
         self._sounding = self._exchange
         self._forget_ids()
@@ -209,6 +242,11 @@ class TurnTracker(Course):
             return
         if not self._is_over(exchange.answer, now):
             exchange.answer.cut()
-        if question is not None:
-            exchange.parts = []
+            exchange.is_cut = True
+        if question is None:
+            self._open_exchange(now)
+            return
+        exchange.parts = []
+        asked_at, exchange.asked_at = exchange.asked_at, None  # one turn, although it is asked once more
         self._open_exchange(now)
+        self._exchange.asked_at, self._exchange.audible_at = asked_at, exchange.audible_at

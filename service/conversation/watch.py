@@ -98,8 +98,7 @@ class LegWatch:
             and (overdue := self._tracker.due(now, self._patience(), self._stall_seconds)) is not None
         ):
             relay.break_off(OverdueError("The agent's answer does not come.", code=overdue.value))
-        elif self._tracker.is_idle(now) and not (self._times_answers and self._tracker.owes_sound):
-            # Else the time that the text would take is over before our patience with a slow agent is.
+        elif self._tracker.is_idle(now):
             self._is_quick = False
             self._quick.stop()
             self._look_between_turns()

@@ -8,12 +8,14 @@ What ElevenLabs tells of the plan in its answers' headers is learned; its refusa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from service.account_limiter import AccountLimiter, LimiterStats, Priority, QueuePosition
 from service.deadline import within_deadline
-from service.errors import UpstreamConcurrencyError
+from service.errors import LimiterTimeoutError, UpstreamConcurrencyError
+from service.metrics_elevenlabs import LimiterName, SlotPriority, limiter_timed_out, limiter_waited
 
 Release = Callable[[], None]
 """Gives a slot back; may be called again, from any thread, and waits for nothing."""
@@ -43,9 +45,10 @@ class AccountSlots:
         for limiter in self._limiters():
             limiter.close()
 
-    def stats(self) -> list[LimiterStats]:
+    def stats(self) -> dict[LimiterName, LimiterStats]:
         """What each limiter tells about itself."""
-        return [limiter.stats() for limiter in self._limiters()]
+        limiters = {LimiterName.AGENTS: self._agents, LimiterName.SPEECH: self._speech}
+        return {name: limiter.stats() for name, limiter in limiters.items() if limiter is not None}
 
     @contextmanager
     def conversation(
@@ -62,13 +65,13 @@ class AccountSlots:
         Raises:
             CapacityError: none came free in time, or too many wait already.
         """
-        with self._slot(self._agents, priority, on_wait, on_lost) as release:
+        with self._slot(LimiterName.AGENTS, priority, on_wait, on_lost) as release:
             yield release
 
     @contextmanager
     def speech(self) -> Iterator[Release]:
         """A slot for the request that is made in the block; as `conversation`."""
-        with self._slot(self._speech, Priority.LIVE_TURN, None, None) as release:
+        with self._slot(LimiterName.SPEECH, Priority.LIVE_TURN, None, None) as release:
             yield release
 
     def learn_speech(self, headers: Mapping[str, str]) -> None:
@@ -85,16 +88,24 @@ class AccountSlots:
     @contextmanager
     def _slot(
         self,
-        limiter: AccountLimiter | None,
+        name: LimiterName,
         priority: Priority,
         on_wait: Callable[[QueuePosition], None] | None,
         on_lost: Callable[[], None] | None,
     ) -> Iterator[Release]:
+        limiter = self._agents if name is LimiterName.AGENTS else self._speech
         if limiter is None:
             yield _nothing
             return
         timeout = within_deadline(self._wait_seconds)
-        lease = limiter.acquire(priority, timeout=timeout, on_wait=on_wait, on_lost=on_lost)
+        begun = time.monotonic()
+        try:
+            lease = limiter.acquire(priority, timeout=timeout, on_wait=on_wait, on_lost=on_lost)
+        except LimiterTimeoutError:
+            limiter_timed_out(name)
+            raise
+        finally:
+            limiter_waited(name, SlotPriority[priority.name], time.monotonic() - begun)
         try:
             yield lease.release
         except BaseException as exc:  # whatever it is, nobody else would give it back

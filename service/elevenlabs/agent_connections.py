@@ -27,6 +27,7 @@ from service.elevenlabs.prepared_connection import PreparedConnection, place_of
 from service.elevenlabs.signed_urls import SignedUrlShelf
 from service.elevenlabs.vocabulary import CONVERSATION_PATH
 from service.errors import HandshakeError, UnansweredError
+from service.metrics_elevenlabs import PoolName
 from service.websocket import WebSocketConnection
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -74,7 +75,7 @@ class AgentConnections:
         )
         self._pool = options.make_pool(
             self._prepare,
-            name="agents",
+            name=PoolName.AGENTS,
             close_connection=PreparedConnection.close,
             is_healthy=PreparedConnection.is_healthy,
             opens_at_once=not self._keeps_ready,

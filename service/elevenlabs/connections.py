@@ -35,6 +35,7 @@ from service.elevenlabs.faults import Phase, error_from_exception
 from service.elevenlabs.http_framing import body_of, split_head
 from service.elevenlabs.pool_options import PoolOptions
 from service.hedging import watch
+from service.metrics_elevenlabs import PoolName
 from service.websocket import is_quiet
 
 READ_BYTES = 65_536
@@ -68,10 +69,16 @@ class WireAnswer:
         self._is_untouched = True
         sock.settimeout(within_deadline(read_seconds))
         self._lent: Lent[Any] | None = None
+        self.received = 0  # bytes of the body
         self._body = body_of(head)
         self._keeps_alive = head.keeps_alive
         self.status = head.status
         self.headers = head.headers
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body was read to its end."""
+        return self._body.is_complete
 
     def return_to(self, lent: Lent[Any]) -> None:
         """Have the connection, which is `lent`, given back in the end."""
@@ -94,6 +101,7 @@ class WireAnswer:
                 piece = self._body.take(data)
             else:
                 self._body.end()
+        self.received += len(piece)
         return piece
 
     def close(self) -> None:
@@ -230,7 +238,7 @@ class SharedContextAdapter(HTTPAdapter):
         self._pool = pool
         self.kept: ConnectionPool[Any] = options.make_pool(
             lambda: pool.open_connection(connect_seconds),
-            name="speech",
+            name=PoolName.SPEECH,
             close_connection=lambda connection: connection.close(),
             is_healthy=_Connection.is_healthy,
         )

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, Unpack
-from urllib.parse import quote
 
 from service.account_limiter import LimiterStats, QueuePosition
 from service.elevenlabs.account_slots import AccountSlots, in_turn
 from service.elevenlabs.agent_answer import PastTurn, ResponseEvent
 from service.elevenlabs.agent_connections import AgentConnections
 from service.elevenlabs.agent_question import Question, ask, initiation_of
+from service.elevenlabs.asking import asked, counted_part
 from service.elevenlabs.hedged_speech import open_hedged
 from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.live_conversation import LiveConversation, read_signed_url
@@ -31,10 +31,13 @@ from service.elevenlabs.speech import (
     TimedAudio,
     VoiceSettings,
     check_text,
+    quoted_voice,
     read_timed_audio,
     speech_body,
     speech_query,
 )
+from service.elevenlabs.speech_characters import SpeechOrder, characters_of
+from service.elevenlabs.subscription import Quota, fetch_quota
 from service.elevenlabs.transport import HttpTransport, Query, make_tls_context
 from service.elevenlabs.vocabulary import (
     DEFAULT_MODEL,
@@ -42,19 +45,16 @@ from service.elevenlabs.vocabulary import (
     SIGNED_URL_PATH,
     SpeechRoute,
 )
-from service.errors import NotFoundError, UpstreamProtocolError, UpstreamRequestError
+from service.errors import UpstreamProtocolError, UpstreamRequestError
+from service.metrics_elevenlabs import LimiterName, Operation
 from service.pool_stats import PoolStats
-from service.retry import Retrier, RetryPolicy, with_retry
+from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 
 __all__ = ["ElevenLabsService", "LiveConversation", "PastTurn", "SpeechStream", "TimedAudio", "VoiceSettings"]
 
 MAX_SMALL_BODY_BYTES = 65_536
 DEFAULT_OPTIONS = PoolOptions()
-
-
-def _retrier_of(service: ElevenLabsService) -> Retrier:
-    return service.retrier
 
 
 class ElevenLabsService:
@@ -151,7 +151,7 @@ class ElevenLabsService:
         """What the pools of connections tell about themselves: `agents` and `speech`; empty before `start`."""
         return [part.pool.stats() for part in (self._agents, self._transport) if part is not None]
 
-    def slot_stats(self) -> list[LimiterStats]:
+    def slot_stats(self) -> dict[LimiterName, LimiterStats]:
         """What the limiters of the account tell about themselves; empty without bounds."""
         return self._slots.stats()
 
@@ -164,7 +164,7 @@ class ElevenLabsService:
 
     # --- Speech
 
-    @with_retry(_retrier_of)
+    @asked(Operation.SPEECH)
     def open_speech(self, route: SpeechRoute, voice_id: str, *, query: Query, body: bytes) -> SpeechStream:
         """Send a speech request as it is, query and JSON body untouched; the answer while it arrives.
 
@@ -172,7 +172,7 @@ class ElevenLabsService:
             NotFoundError: no voice can have that id.
             UpstreamError: see `service.elevenlabs.faults`.
         """
-        path = f"/v1/text-to-speech/{_quoted_voice(voice_id)}{route.value}"
+        path = f"/v1/text-to-speech/{quoted_voice(voice_id)}{route.value}"
 
         def ask() -> SpeechStream:
             return self._ask_speech(path, route, query, body)
@@ -184,7 +184,7 @@ class ElevenLabsService:
     def _ask_speech(self, path: str, route: SpeechRoute, query: Query, body: bytes) -> SpeechStream:
         with self._slots.speech() as release:
             answer = self._keys.send(lambda key: self._http().send("POST", path, key=key, query=query, body=body))
-        stream = SpeechStream(answer, on_close=release)
+        stream = SpeechStream(answer, order=SpeechOrder(characters_of(body), query, route), on_close=release)
         self._slots.learn_speech(stream.headers)
         media_type = stream.content_type.partition(";")[0].strip().lower()
         # A captive portal or a misled proxy says 200 too; its page must not be played.
@@ -193,7 +193,7 @@ class ElevenLabsService:
             raise UpstreamProtocolError(f"ElevenLabs answered with {media_type}.", code="wrong_content_type")
         return stream
 
-    @with_retry(_retrier_of)
+    @asked(Operation.SPEECH)
     def generate_audio(
         self,
         text: str,
@@ -277,7 +277,7 @@ class ElevenLabsService:
 
     # --- Conversations
 
-    @with_retry(_retrier_of, repeatable=True)
+    @asked(Operation.CONVERSATION, repeatable=True)
     def open_conversation(
         self,
         agent_id: str,
@@ -312,10 +312,13 @@ class ElevenLabsService:
         return conversation
 
     def _signed_url(self, query: Query) -> str:
-        answer = self._keys.send(lambda key: self._http().send("GET", SIGNED_URL_PATH, key=key, query=query))
-        return read_signed_url(answer.read_all(MAX_SMALL_BODY_BYTES), self._base_url)
+        def fetch() -> str:
+            answer = self._keys.send(lambda key: self._http().send("GET", SIGNED_URL_PATH, key=key, query=query))
+            return read_signed_url(answer.read_all(MAX_SMALL_BODY_BYTES), self._base_url)
 
-    @with_retry(_retrier_of, repeatable=True)
+        return counted_part(Operation.SIGNED_URL, fetch)
+
+    @asked(Operation.CONVERSATION, repeatable=True)
     def generate_response(
         self,
         text: str,
@@ -364,17 +367,22 @@ class ElevenLabsService:
         with closing(self.open_conversation(agent_id, initiation, signed=signed)) as conversation:
             yield from ask(conversation, question, deadline=deadline, greeting_suppressed=suppress_greeting)
 
-    # --- Past conversations
+    # --- Past conversations, and the account
 
-    @with_retry(_retrier_of, repeatable=True)
+    @asked(Operation.DELETION, repeatable=True)
     def delete_conversation(self, provider_conversation_id: str) -> None:
         """Delete what ElevenLabs keeps of a conversation; it returns when that is confirmed. Raises UpstreamError."""
         delete_conversation(self._keys, self._http(), provider_conversation_id)
 
-    @with_retry(_retrier_of, repeatable=True)
+    @asked(Operation.PAST_CONVERSATION, repeatable=True)
     def fetch_cost(self, provider_conversation_id: str) -> CallCost | None:
         """What a conversation cost; None: ElevenLabs has not added it up yet. Raises UpstreamError."""
         return fetch_cost(self._keys, self._http(), provider_conversation_id)
+
+    @asked(Operation.SUBSCRIPTION, repeatable=True)
+    def fetch_quota(self) -> Quota:
+        """How much of the account's quota is used. Raises UpstreamError."""
+        return fetch_quota(self._keys, self._http())
 
     def _http(self) -> HttpTransport:
         if self._transport is None:
@@ -385,10 +393,3 @@ class ElevenLabsService:
         if self._agents is None:
             raise RuntimeError("ElevenLabsService was not started")
         return self._agents
-
-
-def _quoted_voice(voice_id: str) -> str:
-    # As a path segment these three would lead to another route, however they are quoted.
-    if voice_id in ("", ".", ".."):
-        raise NotFoundError("There is no voice of that id.", code="voice_not_found")
-    return voice_id if voice_id.isascii() and voice_id.isalnum() else quote(voice_id, safe="")

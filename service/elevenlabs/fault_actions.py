@@ -24,23 +24,12 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from service import errors
+from service.metrics_elevenlabs_codes import FaultDomain
 from service.metrics_fallback import FailoverCause
 
 __all__ = ["FailoverCause", "Fault", "FaultAction", "FaultDomain", "fault_of"]
 
 UNKNOWN_CODE = "unexpected"
-
-
-class FaultDomain(StrEnum):
-    """Whose fault it is."""
-
-    CALLER = "caller"  # who asked, or what was asked
-    POLICY = "policy"  # the plan or a rule of safety
-    QUOTA = "quota"  # what the account may use: credits, or slots
-    KEY = "key"
-    PROVIDER = "provider"
-    NETWORK = "network"  # between us and the provider
-    US = "us"
 
 
 class FaultAction(StrEnum):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from service.connection_pool import ConnectionPool
+from service.metrics_elevenlabs import PoolName, pool_waited
 
 C = TypeVar("C")
 
@@ -29,7 +31,7 @@ class PoolOptions:
         self,
         open_connection: Callable[[], C],
         *,
-        name: str,
+        name: PoolName,
         close_connection: Callable[[C], None],
         is_healthy: Callable[[C], bool],
         opens_at_once: bool = False,
@@ -37,7 +39,7 @@ class PoolOptions:
         """A pool of these bounds; it is not started."""
         return ConnectionPool(
             open_connection,
-            name=name,
+            name=name.value,
             close_connection=close_connection,
             is_healthy=is_healthy,
             min_idle=self.min_idle,
@@ -47,4 +49,5 @@ class PoolOptions:
             max_idle=max(self.max_idle_seconds, _NO_TIME),
             max_lifetime=self.max_lifetime_seconds,
             opens_at_once=opens_at_once,
+            on_waited=partial(pool_waited, name),
         )

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
+from urllib.parse import quote
 
 import orjson
 
+from service.elevenlabs.speech_characters import SpeechOrder
 from service.elevenlabs.transport import HttpAnswer
 from service.elevenlabs.vocabulary import CHARACTER_LIMITS, KEPT_HEADERS
-from service.errors import RequestError, UpstreamProtocolError
+from service.errors import NotFoundError, RequestError, UpstreamProtocolError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_BODY_BYTES = 128 * 1024 * 1024
@@ -100,16 +102,29 @@ def check_text(text: str, model_id: str) -> None:
         )
 
 
+def quoted_voice(voice_id: str) -> str:
+    """The id as a segment of a path.
+
+    Raises:
+        NotFoundError: no voice can have it.
+    """
+    # As a path segment these three would lead to another route, however they are quoted.
+    if voice_id in ("", ".", ".."):
+        raise NotFoundError("There is no voice of that id.", code="voice_not_found")
+    return voice_id if voice_id.isascii() and voice_id.isalnum() else quote(voice_id, safe="")
+
+
 class SpeechStream:
     """An answer of one of the speech routes while it arrives: iterate over it for its bytes.
 
     `headers` are those of `KEPT_HEADERS` that came, in lower case. However the iteration ends (to its end, by an
     error, by `break`, by a killed greenlet), the answer is closed; `close()` or a `with` block also closes one that
-    was never iterated. `on_close` is called then.
+    was never iterated. `on_close` is called then. `order` is what it is the answer to.
     """
 
-    def __init__(self, answer: HttpAnswer, *, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(self, answer: HttpAnswer, *, order: SpeechOrder, on_close: Callable[[], None] | None = None) -> None:
         self._answer = answer
+        self.order = order
         answer.on_close = on_close
         self.headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
 
@@ -128,6 +143,10 @@ class SpeechStream:
         with self._answer:
             while piece := self._answer.read_some():
                 yield piece
+
+    def follow(self, on_over: Callable[[HttpAnswer], None]) -> None:
+        """Have `on_over` called when the answer is over, with what became of it; one that is closed is over."""
+        self._answer.on_over = on_over
 
     def wait_for_audio(self) -> None:
         """Wait for the first piece, which iterating gives then; raises as iteration, and the answer is closed."""
@@ -151,7 +170,10 @@ class SpeechStream:
             pieces.append(rest)
             size += len(rest)
             if size > MAX_LINE_BYTES:
-                raise UpstreamProtocolError("A line of ElevenLabs' answer has no end.", code="line_too_long")
+                self._answer.failure = UpstreamProtocolError(
+                    "A line of ElevenLabs' answer has no end.", code="line_too_long"
+                )
+                raise self._answer.failure
         yield from _not_empty(b"".join(pieces))
 
     def read_all(self) -> bytes:

@@ -40,14 +40,27 @@ ONLY_OK = frozenset[int]({http.HTTPStatus.OK})
 class HttpAnswer:
     """An open answer that is a success. Read it and close it from one thread; leaving its `with` block closes it.
 
-    `headers` have lower-case names. `on_close` is called once it is over.
+    `headers` have lower-case names. `on_close` is called once it is over, and then `on_over` with it.
     """
 
     def __init__(self, answer: WireAnswer) -> None:
         self._answer = answer
         self.on_close: Callable[[], None] | None = None
+        self.on_over: Callable[[HttpAnswer], None] | None = None
+        self.failure: UpstreamError | None = None
+        """Why it broke off."""
         self._ahead = b""
         self.headers = answer.headers
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body that have come."""
+        return self._answer.received
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the body has come."""
+        return self._answer.is_complete
 
     def wait_for_body(self) -> None:
         """Wait for what the next `read_some` gives; raises as that."""
@@ -66,7 +79,7 @@ class HttpAnswer:
         try:
             return self._answer.read_some()
         except WIRE_ERRORS as exc:
-            error = error_from_exception(exc, Phase.BODY)
+            self.failure = error = error_from_exception(exc, Phase.BODY)
         except BaseException:  # GreenletExit and the like: an answer read half-way must not return to the pool
             self.close()
             raise
@@ -86,17 +99,21 @@ class HttpAnswer:
                 pieces.append(piece)
                 size += len(piece)
                 if size > max_bytes:
-                    raise UpstreamProtocolError(
+                    self.failure = UpstreamProtocolError(
                         f"ElevenLabs' answer is longer than {max_bytes} bytes.", code="answer_too_long"
                     )
+                    raise self.failure
             return b"".join(pieces)
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else end it. May be called again."""
         self._answer.close()
         on_close, self.on_close = self.on_close, None
+        on_over, self.on_over = self.on_over, None
         if on_close is not None:
             on_close()
+        if on_over is not None:
+            on_over(self)
 
     def __enter__(self) -> Self:
         return self

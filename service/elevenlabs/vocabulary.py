@@ -94,6 +94,7 @@ DEFAULT_AGENT_AUDIO_FORMAT = "pcm_16000"
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
 CONVERSATIONS_PATH = "/v1/convai/conversations"
+SUBSCRIPTION_PATH = "/v1/user/subscription"
 
 USER_AUDIO_KEY = "user_audio_chunk"
 """The key of the one client event that has no `type`: `{"user_audio_chunk": "<base64>"}`."""

@@ -15,7 +15,7 @@ from typing import Any
 import redis
 import structlog
 
-from service import metrics_fallback
+from service import metrics_conversations, metrics_fallback
 from service.config import Settings
 from service.elevenlabs.fault_actions import FailoverCause, Fault
 from service.fallback.answer_times import AnswerTimes
@@ -85,6 +85,7 @@ class FallbackService:
     def start(self) -> None:
         """Learn what holds, and begin to hear of changes; without Redis and database it starts all the same."""
         metrics_fallback.start_series(self.chain, list(Capability))
+        metrics_conversations.start_series(self.chain)
         for (provider, capability), shared in self._breakers.items():
             metrics_fallback.breaker_is(provider, capability, shared.breaker.state)
         self._upkeep.start()

@@ -33,6 +33,7 @@ from service.fallback.local_agent_tools import ToolCall, ToolDesk
 from service.fallback.local_voice import Voice
 from service.fallback.takeover import Opening
 from service.fallback.talk_history import PastTurn, TalkHistory
+from service.logs import with_log_context
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class LocalAgent:
         self._ping_seconds = ping_seconds
         self._initiation_seconds = initiation_seconds
         self._mailbox = Mailbox(MAILBOX_EVENTS)
-        self._thread = threading.Thread(target=self._run, name="local-agent", daemon=True)
+        self._thread = threading.Thread(target=with_log_context(self._run), name="local-agent", daemon=True)
         self._mouth_worker = Worker("local-agent-mouth", capacity=1)  # a newer answer replaces one that still waits
         self._ears_worker = Worker("local-agent-ears", capacity=8)
         self._opening = opening

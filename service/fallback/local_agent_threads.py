@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import structlog
 
+from service.logs import with_log_context
+
 log = structlog.get_logger(__name__)
 
 Action = Callable[[], None]
@@ -93,7 +95,7 @@ class Worker:
             self._jobs.append(job)
             self._changed.notify_all()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread = threading.Thread(target=with_log_context(self._run), name=self._name, daemon=True)
                 self._thread.start()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from service.fallback.local_agent_profile import BYTES_PER_SECOND
 from service.fallback.local_agent_speech import Pace
 from service.fallback.takeover import Takeover
 from service.fallback.talk_history import PastTurn
+from service.logs import with_log_context
 from service.websocket import WebSocketConnection
 
 __all__ = ["LocalLeg", "LocalLegs", "PastTurn", "Takeover"]
@@ -45,7 +46,9 @@ class LocalLeg:
 
     def run(self, session: AgentSession) -> None:
         """Carry between the agent and its socket in a thread of the leg's own. Called once, by `LocalLegs`."""
-        self._thread = threading.Thread(target=self._carry, args=(session,), name="local-leg", daemon=True)
+        self._thread = threading.Thread(
+            target=with_log_context(self._carry), args=(session,), name="local-leg", daemon=True
+        )
         self._thread.start()
 
     def close(self, code: int = 1000, reason: str = "") -> None:

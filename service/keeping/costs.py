@@ -17,6 +17,7 @@ from service.elevenlabs.past_conversations import CallCost
 from service.elevenlabs.vocabulary import PROVIDER
 from service.errors import CapacityError, SecretsUnavailableError, UpstreamError, UpstreamRequestError
 from service.keeping.run import Run
+from service.metrics_elevenlabs import characters_billed
 from service.storage import ConversationCost, ConversationCosts, Database, Leg
 from service.storage.tombstone_upkeep import TombstoneUpkeep
 
@@ -54,8 +55,9 @@ class CostFetch:
                 continue
             in_a_row = 0
             total = _sum(conversation_id, costs, self._now())
-            if total is not None:
-                fetched += run.patiently(partial(self._costs.put, total))
+            if total is not None and run.patiently(partial(self._costs.put, total)):
+                fetched += 1
+                characters_billed(total.characters or 0)
         return {"fetched": fetched, "failed": failed}
 
     def _missing(self, *, limit: int) -> list[Leg]:

@@ -1,8 +1,8 @@
-"""The three jobs that see to what is kept: retention, erasure, costs.
+"""The jobs that see to what is kept: retention, erasure, costs; and to the quota.
 
 The key decision: each has its own lease and its own pace. Retention can wait for VOCERO_RETENTION_INTERVAL_SECONDS; an
 erasure that somebody has asked for, and a cost that somebody wants to see, cannot, and are looked for each minute and
-every five. Where there is nothing to do for them, nothing is written.
+every five; the quota is read every ten. Where there is nothing to do for them, nothing is written.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from service.keeping.costs import CostFetch
 from service.keeping.erasure import Erasure
 from service.keeping.jobs import Job, JobRunner
 from service.keeping.provider_requests import ProviderRequests
+from service.keeping.quota import QuotaReading, tell_quota
 from service.keeping.retention import Retention, periods_of
 from service.keeping.run import Run
 from service.storage import Database, JobRuns
@@ -28,8 +29,8 @@ from service.storage.tombstone_upkeep import TombstoneUpkeep
 
 log = structlog.get_logger(__name__)
 
-RETENTION, ERASURE, COSTS = "retention", "erasure", "costs"
-ERASURE_SECONDS, COST_SECONDS = 60.0, 300.0
+RETENTION, ERASURE, COSTS, QUOTA = "retention", "erasure", "costs", "quota"
+ERASURE_SECONDS, COST_SECONDS, QUOTA_SECONDS = 60.0, 300.0, 600.0
 
 
 def make_jobs(
@@ -45,6 +46,7 @@ def make_jobs(
         Job(ERASURE, min(interval, ERASURE_SECONDS), erasing.run, erasing.has_work),
         Job(RETENTION, interval, Retention(database, store, periods=periods_of(settings)).run),
         Job(COSTS, min(interval, COST_SECONDS), costs.run, costs.has_work),
+        Job(QUOTA, QUOTA_SECONDS, QuotaReading(elevenlabs).run),
     )
     return jobs if settings.cost_fetch else jobs[:2]
 
@@ -69,12 +71,14 @@ def make_job_runner(
 
 
 def tell_metrics(job_runs: JobRuns, upkeep: TombstoneUpkeep) -> None:
-    """Tell what the database says of retention and of open erasures, so that every worker tells the same."""
+    """Tell what the database says of retention, open erasures and the quota, so that every worker tells the same."""
     last = job_runs.last(RETENTION)
     at = None if last is None else last.finished_at
     metrics.retention_ran(0.0 if at is None else at.timestamp())
     open_ = upkeep.open()
     metrics.erasures_wait(orders=open_.orders, deletions=open_.deletions)
+    quota = job_runs.last(QUOTA)
+    tell_quota(None if quota is None else quota.result)
 
 
 class ErasureWork:

@@ -8,15 +8,25 @@ BEGIN IMMEDIATE (https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from service import metrics_platform
 from service.errors import ConfigurationError, ServiceUnavailableError
 from service.secret import Secret
 from service.storage.bounded_connection import bounded
@@ -34,6 +44,7 @@ POOL_RECYCLE_SECONDS = 1800
 READ_ONLY = "25006"  # what a server answers to a writer when it has become a standby
 
 _WRITES = "vocero_writes"
+_BEGAN = "vocero_began"
 
 
 class Database:
@@ -50,6 +61,7 @@ class Database:
         if not self.is_sqlite:
             self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self.revision: str | None = None
+        _measure(engine)
 
     @property
     def is_sqlite(self) -> bool:
@@ -91,6 +103,8 @@ def _translated(*, writes: bool = False) -> Iterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError, PoolTimeoutError) as exc:
+        if isinstance(exc, PoolTimeoutError):
+            metrics_platform.database_failed()  # no statement, so that `_measure` does not hear of it
         raise _unavailable() from exc
     except InternalError as exc:
         has_become_standby = writes and getattr(exc.orig, "sqlstate", None) == READ_ONLY
@@ -101,6 +115,23 @@ def _translated(*, writes: bool = False) -> Iterator[None]:
 
 def _unavailable() -> ServiceUnavailableError:
     return ServiceUnavailableError("The database does not answer now; try again.", retry_after=2.0)
+
+
+def _measure(engine: Engine) -> None:
+    """Tell how long each statement took, and which failed."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def begin(connection: Connection, *_others: object) -> None:
+        connection.info[_BEGAN] = time.perf_counter()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def end(connection: Connection, *_others: object) -> None:
+        metrics_platform.database_took(time.perf_counter() - connection.info[_BEGAN])
+
+    @event.listens_for(engine, "handle_error")
+    def fail(context: ExceptionContext) -> None:
+        if not isinstance(context.sqlalchemy_exception, IntegrityError):
+            metrics_platform.database_failed()
 
 
 def open_database(

@@ -12,7 +12,8 @@ from service.services import Services
 
 API_PREFIX = "/v1/"
 EXPOSED_HEADERS = (
-    "request-id, history-item-id, character-cost, current-concurrent-requests, maximum-concurrent-requests, Retry-After"
+    "request-id, history-item-id, character-cost, current-concurrent-requests, maximum-concurrent-requests,"
+    " Retry-After, X-Request-ID"
 )
 
 FOR_ALL = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}

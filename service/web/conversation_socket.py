@@ -15,6 +15,7 @@ from service.conversation.admission import MAX_AGENT_ID_CHARACTERS, Credentials
 from service.conversation.conversation import Conversation
 from service.conversation.elevenlabs_legs import Waiting
 from service.conversation.events import build_error_event
+from service.conversation.observation import Observation
 from service.conversation.recording import Recording
 from service.conversation.resumption import Resumption, read_resume_request
 from service.conversation.standing import turns_of
@@ -48,16 +49,19 @@ def blueprint(services: Services) -> Blueprint:
             max_message_bytes=settings.max_client_message_bytes,
         )
         connection.farewell = build_error_event
+        shown = _credentials(request.environ)
+        observation = Observation(traces=services.traces, tap=services.answer_tap(), is_resumed=shown.resumes)
         try:
-            shown = _credentials(request.environ)
             if shown.resumes:
-                _resume_conversation(services, connection)
+                _resume_conversation(services, connection, observation)
             else:
-                _hold_conversation(services, connection, shown)
+                _hold_conversation(services, connection, shown, observation)
         except RequestError as exc:
+            observation.refused(exc)
             connection.close(exc.close_code, exc.message)
         except Exception:  # gunicorn would write an HTTP 500 page into the socket's stream
             log.exception("conversation socket failed")
+            observation.failed()
             connection.close(1011, "Internal error.")
 
     # flask-sock has no option for what answers an upgrade.
@@ -87,7 +91,9 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _hold_conversation(services: Services, connection: WebSocketConnection, shown: Credentials) -> None:
+def _hold_conversation(
+    services: Services, connection: WebSocketConnection, shown: Credentials, observation: Observation
+) -> None:
     services.maintenance.check()  # before a ticket is used up
     agent_id = services.admission.agent_for(shown)
     waiting_room = WaitingRoom(connection, asked=shown.wants_queue_status)
@@ -107,11 +113,12 @@ def _hold_conversation(services: Services, connection: WebSocketConnection, show
             on_lost=end_without_slot,
         ),
         resumption=_resumption(services) if shown.wants_events else None,
+        observation=observation,
     )
     _run(services, conversation, agent_id)
 
 
-def _resume_conversation(services: Services, connection: WebSocketConnection) -> None:
+def _resume_conversation(services: Services, connection: WebSocketConnection, observation: Observation) -> None:
     services.maintenance.check()
     try:
         first = connection.receive(services.limits.first_frame_seconds)
@@ -148,6 +155,7 @@ def _resume_conversation(services: Services, connection: WebSocketConnection) ->
             turns=turns_of(history),
             provider=history.legs[-1].provider if history.legs else "",
         ),
+        observation=observation,
     )
     _run(services, conversation, claim.facts.agent_id)
 
@@ -163,6 +171,7 @@ def _conversation(
     *,
     waiting: Waiting,
     resumption: Resumption | None,
+    observation: Observation,
     past: Past | None = None,
 ) -> Conversation:
     keeps_words = services.settings.transcript_days > 0
@@ -176,6 +185,7 @@ def _conversation(
         waiting=waiting,
         resumption=resumption,
         past=past,
+        observation=observation,
     )
 
 

@@ -6,11 +6,10 @@ that would send them looking at their own key.
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from wsproto.utilities import RemoteProtocolError
 
@@ -25,18 +24,14 @@ from service.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from service.web.request_log import REQUEST_ID
 
 log = structlog.get_logger(__name__)
 _TYPES = {401: "authentication_error", 403: "authorization_error", 404: "not_found", 409: "conflict"}
 
 
 def register(app: Flask) -> None:
-    """Give `app` an id for each request, and an answer for each kind of failure."""
-
-    @app.before_request
-    def name_the_request() -> None:
-        g.request_id = uuid.uuid4().hex
-
+    """Give `app` an answer for each kind of failure."""
     app.register_error_handler(RequestError, _answer_request_error)
     app.register_error_handler(UpstreamError, _answer_upstream_error)
     app.register_error_handler(CapacityError, _answer_no_room)
@@ -53,7 +48,7 @@ def error_body(*, type: str, code: str, message: str, param: str | None = None) 
 
 def request_id() -> str:
     """The id of this request, as the client is told it and the log has it."""
-    return str(g.get("request_id", ""))
+    return str(request.environ[REQUEST_ID])
 
 
 def _answer(status: int, body: dict[str, Any], retry_after: float | None = None) -> Response:
@@ -113,5 +108,5 @@ def _answer_bad_upgrade(_: RemoteProtocolError) -> Response:
 
 
 def _answer_unexpected(_: Exception) -> Response:
-    log.exception("request failed", request_id=request_id())
+    log.exception("request failed")
     return _answer(500, error_body(type="internal_error", code="internal_error", message="Internal error."))

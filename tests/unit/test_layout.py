@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers import ROOT
 
-PACKAGES = ("service", "sandbox", "migrations", "scripts")
+PACKAGES = ("service", "sandbox", "migrations", "scripts", "grafana")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 GEVENT_DOORS = {"service/wsgi.py", "service/gunicorn_conf.py", "service/gunicorn_worker.py", "sandbox/__main__.py"}
 DUMPING_GROUNDS = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
@@ -119,6 +119,7 @@ BROUGHT = {
     "greenlet": "gevent",
     "httpx": "elevenlabs",
     "jinja2": "flask",
+    "PIL": "matplotlib",
     "prometheus_client": "prometheus-flask-exporter",
     "pydantic": "pydantic-settings",
     "urllib3": "requests",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,37 @@ def test_labels_come_from_closed_sets_and_every_series_is_there_from_the_start()
     assert samples["vocero_retention_deleted_total", "kind"] == LABELS["kind"]
     assert samples["vocero_secrets_state", "state"] == LABELS["state"]
     assert samples["vocero_build_info", "version"] == LABELS["version"]
+
+
+class Cake(StrEnum):
+    """A closed set."""
+
+    PLUM = "plum"
+    PEAR = "pear"
+
+
+@pytest.fixture
+def lenient() -> Iterator[None]:
+    """As in production."""
+    metrics.hold_labels(strictly=False)
+    yield
+    metrics.hold_labels(strictly=True)
+
+
+@pytest.mark.parametrize("allowed", [Cake, frozenset({"plum", "pear"})])
+def test_a_label_from_outside_its_set_is_an_error_that_does_not_tell_it(allowed: type[Cake] | frozenset[str]) -> None:
+    assert metrics.closed(allowed, "plum") == "plum"
+    assert metrics.closed(allowed, "other") == "other"
+    with pytest.raises(metrics.UnknownLabelError) as caught:
+        metrics.closed(allowed, "hunter2")
+    assert str(caught.value) == "A label's text is none of: pear, plum."
+
+
+@pytest.mark.usefixtures("lenient")
+def test_in_production_it_is_told_as_other_and_counted() -> None:
+    before = value("vocero_label_values_rejected_total")
+    assert (metrics.closed(Cake, "plum"), metrics.closed(Cake, "hunter2")) == ("plum", "other")
+    assert value("vocero_label_values_rejected_total") == before + 1
 
 
 def test_one_state_at_a_time() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +17,17 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from scripts.launcher.waiting import wait_until
-from service import __version__, ops_listener
+from service import __version__, ops_listener, ops_readiness
 from service.ops_listener import MOST_CONNECTIONS, OpsServer
+from service.ops_readiness import WorkerReadiness
+from tests.servers import ROOT
+
+ALL_READ = b"""\
+# HELP vocero_metrics_unreadable_files Files of workers' metrics that could not be read and are left out of this answer.
+# TYPE vocero_metrics_unreadable_files gauge
+vocero_metrics_unreadable_files 0.0
+"""
+WELL = {"redis": "ok", "database": "ok", "secrets": "ok"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ def test_it_tells_that_it_lives_and_its_version(listener: Running) -> None:
     assert headers["content-type"] == "application/json"
     assert headers["cache-control"] == "no-store"
     status, _, body = listener.get("/version")
-    assert (status, json.loads(body)) == (200, {"version": __version__})
+    assert (status, json.loads(body)) == (200, {"version": __version__, "schema": {"code": [], "database": []}})
 
 
 def test_it_adds_up_the_files_of_all_places(listener: Running) -> None:
@@ -80,13 +91,14 @@ def test_it_adds_up_the_files_of_all_places(listener: Running) -> None:
     write_metric(listener.folder / "counter_1.db", 3)
     status, headers, body = listener.get("/metrics")
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert body == b"# HELP cakes_total Cakes baked.\n# TYPE cakes_total counter\ncakes_total 5.0\n"
+    assert body == b"# HELP cakes_total Cakes baked.\n# TYPE cakes_total counter\ncakes_total 5.0\n" + ALL_READ
 
 
 def test_before_any_worker_counts_there_is_nothing_to_tell(listener: Running) -> None:
-    assert listener.get("/metrics")[::2] == (200, b"")
+    assert listener.get("/metrics")[::2] == (200, ALL_READ)
     listener.folder.rmdir()
-    assert listener.get("/metrics")[::2] == (200, b"")
+    assert listener.get("/metrics")[::2] == (200, ALL_READ)
+    assert listener.get("/readyz")[0] == 503
     listener.folder.mkdir()
 
 
@@ -108,10 +120,43 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_told(
 ) -> None:
     write_metric(listener.folder / "counter_0.db", 2)
     (listener.folder / name).write_bytes(content)
-    status, _, body = listener.get("/metrics")
-    assert (status, body.splitlines()[-1]) == (200, b"cakes_total 2.0")
+    for _ in range(2):
+        status, _, body = listener.get("/metrics")
+        assert (status, body.splitlines()[2]) == (200, b"cakes_total 2.0")
+        assert body.endswith(b"vocero_metrics_unreadable_files 1.0\n")
     (line,) = said(capsys)
     assert (line["level"], line["event"], line["file"]) == ("warning", "a file of metrics cannot be read", name)
+    (listener.folder / name).unlink()
+    assert listener.get("/metrics")[2].endswith(ALL_READ)
+
+
+def test_it_is_ready_while_one_worker_is_and_says_what_the_others_lack(listener: Running) -> None:
+    ill = {**WELL, "redis": "TimeoutError"}
+    ops_readiness.write(listener.folder, 0, WorkerReadiness(WELL, conversations=3, capacity=10, code_schema="0006"))
+    ops_readiness.write(listener.folder, 1, WorkerReadiness(ill, conversations=1, capacity=10, database_schema="0005"))
+    status, headers, body = listener.get("/readyz")
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert json.loads(body) == {
+        "status": "ok",
+        **ill,
+        "draining": False,
+        "maintenance": None,
+        "dependencies": {
+            "redis": {"ok": 1, "failing": 1, "reason": "TimeoutError"},
+            "database": {"ok": 2, "failing": 0, "reason": None},
+            "secrets": {"ok": 2, "failing": 0, "reason": None},
+        },
+        "workers": {"answering": 2, "ready": 1, "draining": 0, "conversations": 4, "capacity": 20},
+    }
+    assert json.loads(listener.get("/version")[2])["schema"] == {"code": ["0006"], "database": ["0005"]}
+    ops_readiness.write(listener.folder, 0, WorkerReadiness(WELL, maintenance="schema back to 0005"))
+    status, _, body = listener.get("/readyz")
+    assert (status, json.loads(body)["maintenance"]) == (503, "schema back to 0005")
+
+
+def test_without_a_worker_that_answers_it_is_not_ready_and_says_so(listener: Running) -> None:
+    status, _, body = listener.get("/readyz")
+    assert (status, json.loads(body)["reason"]) == (503, "no worker answers")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +231,19 @@ def test_a_client_that_leaves_at_once_is_no_event(listener: Running, capsys: pyt
             client.sendall(request)
     assert listener.get("/livez")[0] == 200
     assert said(capsys) == []
+
+
+def test_it_imports_the_standard_library_alone() -> None:
+    """It runs beside every service, and what it does not know it cannot give away."""
+    code = (
+        "import sys, service.ops_listener\n"
+        "found = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
+        "print(*sorted(name for name in found if not name.startswith('_')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["service"]
 
 
 def test_it_leaves_when_the_master_is_not_its_parent_any_more(tmp_path: Path) -> None:

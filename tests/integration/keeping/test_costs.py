@@ -22,6 +22,7 @@ from tests.integration.keeping.kept import keep
 from tests.integration.sandbox_agents.caller import LIMIT, OPEN, address, calling
 from tests.keys import one_key
 from tests.servers import free_port
+from tests.told import Told
 
 HOUR = timedelta(hours=1)
 QUICK = Run(pause_seconds=0.0)
@@ -61,6 +62,7 @@ def test_what_a_conversation_cost_is_kept_and_not_asked_for_again(
     keep_one(conversation_id)
     costs = CostFetch(database, elevenlabs)
     assert costs.has_work()
+    told = Told()
     assert costs.run(QUICK) == {"fetched": 1, "failed": 0}
     cost = ConversationCosts(database).get(conversation_id)
     assert cost is not None
@@ -71,6 +73,7 @@ def test_what_a_conversation_cost_is_kept_and_not_asked_for_again(
     assert not costs.has_work()
     assert costs.run(QUICK) == {"fetched": 0, "failed": 0}
     assert asked(sandbox_url) == 1
+    assert told.more("elevenlabs_characters_total") == {"billed": cost.characters}
 
 
 def test_what_elevenlabs_does_not_know_is_kept_as_not_known(

@@ -13,6 +13,7 @@ from service.conversation.turns import TurnTracker
 from service.conversation.watch import QUICK_SECONDS, LegWatch, OverdueError
 from tests.unit.turns.talks import Clock, response
 
+GREETING = "Hello. How can I help you?"
 PATIENCE_SECONDS = 12.0
 """Much more than it takes to say the greeting."""
 
@@ -69,9 +70,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def greeted(clock: Clock, *, times_answers: bool) -> tuple[HandLoop, Broken]:
+def greeted(clock: Clock, *, has_backup: bool) -> tuple[HandLoop, Broken, TurnTracker]:
     """An agent that is known to speak has written its greeting, and then nothing comes."""
-    loop, relay, tracker = HandLoop(clock), Broken(), TurnTracker(clock=clock)
+    loop, relay, tracker = HandLoop(clock), Broken(), TurnTracker(clock=clock, is_sound_told=has_backup)
     tracker.expect_voice()
     watched: Any = LegWatch(
         loop,  # type: ignore[arg-type]
@@ -81,25 +82,26 @@ def greeted(clock: Clock, *, times_answers: bool) -> tuple[HandLoop, Broken]:
         on_answer=lambda _: None,
         wants_to_act=lambda _: False,
     )
-    watched.start(relay, times_answers=times_answers)
+    watched.start(relay, times_answers=has_backup)
     metadata = {"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": {}}
-    for message in (metadata, response(1, "Hello. How can I help you?")):
+    for message in (metadata, response(1, GREETING)):
         tracker.from_agent(message["type"], message)
     watched.stir()
-    return loop, relay
+    return loop, relay, tracker
 
 
 def test_a_greeting_without_sound_is_waited_for_until_our_patience_ends_and_no_longer(clock: Clock) -> None:
-    loop, relay = greeted(clock, times_answers=True)
+    loop, relay, tracker = greeted(clock, has_backup=True)
     loop.run(PATIENCE_SECONDS - 1)
     assert relay.errors == []
     loop.run(2)
     assert relay.errors
     assert isinstance(relay.errors[0], OverdueError)
+    assert tracker.takeover(clock.now).rest == GREETING  # nobody has heard it, however long it was ago
 
 
 def test_where_nobody_could_speak_instead_nobody_looks_on(clock: Clock) -> None:
-    loop, relay = greeted(clock, times_answers=False)
+    loop, relay, _ = greeted(clock, has_backup=False)
     loop.run(2 * PATIENCE_SECONDS)
     assert relay.errors == []
     assert [timer.callback for timer in loop.timers if timer.repeat <= QUICK_SECONDS] == [None]

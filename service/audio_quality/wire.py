@@ -1,0 +1,128 @@
+"""What travels between a worker and the process that judges: lengths, JSON, and the messages of one answer.
+
+The key decision: lengths first and bounded, no pickling; one question at a time on a connection, so that an answer can
+be nobody else's. An answer has numbers and words of ours only.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from service.audio_quality.judge import Score, Verdict
+from service.audio_quality.sample import Sample
+from service.metrics_quality import Defect
+
+_LENGTHS = struct.Struct(">II")
+MAX_HEAD_BYTES = 200_000
+MAX_SOUND_BYTES = 8_000_000
+_ONCE_BYTES = 65_536
+
+
+class BrokenError(Exception):
+    """The other side is gone, or sent what cannot be right: the connection is of no more use."""
+
+
+def write_sample(connection: socket.socket, sample: Sample, deadline: float) -> None:
+    """Send an answer that is to be judged; `deadline` is of `time.monotonic`.
+
+    Raises:
+        BrokenError, TimeoutError.
+    """
+    fields = asdict(sample)
+    fields["messages"] = [len(message) for message in sample.messages]
+    _write(connection, orjson.dumps(fields), b"".join(sample.messages), deadline)
+
+
+def read_sample(connection: socket.socket, deadline: float) -> Sample:
+    """Receive one. Raises as `write_sample`."""
+    head, sound = _read(connection, deadline)
+    try:
+        fields: dict[str, Any] = orjson.loads(head)
+        messages, begin = [], 0
+        for length in fields["messages"]:
+            messages.append(sound[begin : begin + length])
+            begin += length
+        return Sample(**{**fields, "messages": tuple(messages)})
+    except (orjson.JSONDecodeError, TypeError, KeyError) as exc:
+        raise BrokenError from exc
+
+
+def write_verdict(connection: socket.socket, verdict: Verdict | None, *, with_models: bool, deadline: float) -> None:
+    """Send what was found; None: the sound could not be read. Raises as `write_sample`."""
+    answer: dict[str, Any] = {"with_models": with_models, "verdict": None}
+    if verdict is not None:
+        answer["verdict"] = {
+            "defects": sorted(verdict.defects),
+            "scores": [asdict(score) for score in verdict.scores],
+            "will_be_scored": verdict.will_be_scored,
+        }
+    _write(connection, orjson.dumps(answer), b"", deadline)
+
+
+def read_verdict(connection: socket.socket, deadline: float) -> tuple[Found | None, bool]:
+    """Receive what was found (None: it could not be read), and whether models score. Raises as `write_sample`."""
+    head, _ = _read(connection, deadline)
+    try:
+        answer: dict[str, Any] = orjson.loads(head)
+        verdict = answer["verdict"]
+        found = None if verdict is None else Found(verdict)
+        return found, bool(answer["with_models"])
+    except (orjson.JSONDecodeError, TypeError, KeyError, ValueError) as exc:
+        raise BrokenError from exc
+
+
+class Found:
+    """A verdict without what was measured."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.defects = frozenset(Defect(text) for text in fields["defects"])
+        self.scores = tuple(Score(**score) for score in fields["scores"])
+        self.will_be_scored = bool(fields["will_be_scored"])
+
+
+def _write(connection: socket.socket, head: bytes, sound: bytes, deadline: float) -> None:
+    if len(head) > MAX_HEAD_BYTES or len(sound) > MAX_SOUND_BYTES:
+        raise BrokenError
+    connection.settimeout(_left(deadline))
+    try:
+        connection.sendall(_LENGTHS.pack(len(head), len(sound)) + head + sound)
+    except TimeoutError:
+        raise
+    except OSError as exc:
+        raise BrokenError from exc
+
+
+def _read(connection: socket.socket, deadline: float) -> tuple[bytes, bytes]:
+    head_bytes, sound_bytes = _LENGTHS.unpack(_exactly(connection, _LENGTHS.size, deadline))
+    if head_bytes > MAX_HEAD_BYTES or sound_bytes > MAX_SOUND_BYTES:
+        raise BrokenError
+    return _exactly(connection, head_bytes, deadline), _exactly(connection, sound_bytes, deadline)
+
+
+def _exactly(connection: socket.socket, count: int, deadline: float) -> bytes:
+    received = bytearray()
+    while len(received) < count:
+        connection.settimeout(_left(deadline))
+        try:
+            part = connection.recv(min(_ONCE_BYTES, count - len(received)))
+        except TimeoutError:
+            raise
+        except OSError as exc:
+            raise BrokenError from exc
+        if not part:
+            raise BrokenError
+        received += part
+    return bytes(received)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
