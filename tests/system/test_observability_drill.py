@@ -64,9 +64,6 @@ OF_THE_OUTAGE = {
 }
 """What nobody is told before it. Others may come of a busy machine: its event loops are late, and its answers."""
 
-NOT_WIRED_YET = re.compile(r"elevenlabs_audio_quality_|vocero_audio_(?:quality|broken|samples)_")
-"""Metrics that are declared, and that no process of the service has yet. To be deleted with the wiring."""
-
 WITHOUT_DATA = {
     "Vocero: platform: Secrets that could not be read": "the key is from the environment, where it is read once",
 }
@@ -202,8 +199,7 @@ def known(stack: Stack) -> promql.Exported:
 
 
 def problems(exported: promql.Exported, expressions: Iterable[str]) -> list[str]:
-    found = {problem for expression in expressions for problem in exported.problems(expression)}
-    return sorted(problem for problem in found if not NOT_WIRED_YET.search(problem))
+    return sorted({problem for expression in expressions for problem in exported.problems(expression)})
 
 
 def check_rules(stack: Stack) -> None:
@@ -225,7 +221,7 @@ def check_panels(stack: Stack) -> None:
     assert not problems(exported, (each.filled(**VARIABLES) for each in asked))
     shown: dict[str, bool] = {}
     for each in asked:
-        if not each.is_annotation and not NOT_WIRED_YET.search(each.expression):
+        if not each.is_annotation:
             name = f"{each.dashboard}: {each.panel}"
             expression = alerting.on_faster_clock(each.filled(**VARIABLES), FACTOR)
             shown[name] = shown.get(name, False) or bool(stack.prometheus.since(expression, stack.began))

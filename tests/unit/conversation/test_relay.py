@@ -17,7 +17,7 @@ import gevent.socket
 import gevent.ssl
 import pytest
 import trustme
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
@@ -230,6 +230,7 @@ def send_in_pieces(far: Far, stream: bytes, cuts: list[int]) -> None:
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scripts, scripts, st.lists(st.integers(0), max_size=8), st.booleans())
+@example([("z" * 150_001, [], False)] * 6, [], [], True)
 def test_messages_of_both_sides_arrive_whole_and_in_order_however_they_were_cut(start, up, down, cuts, tls):
     bench = start(tls=tls)
     senders = [
