@@ -19,6 +19,7 @@ NPM_SECONDS = 300
 ATTEMPTS = 3
 # Many tests wait, for a server's start or for speech at its own pace: four processes keep two cores busy.
 PARALLEL = ("--numprocesses", "4", "--dist", "worksteal")
+SLOWEST = ("--durations", "40", "--durations-min", "8")
 PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 # Program on the path -> Debian's package.
 DEBIAN = {"chromium": "chromium", "npm": "npm"}
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     """Prepare and run; the result is pytest's exit code."""
     _debian_packages()
     _javascript_packages()
-    command = [sys.executable, "-m", "pytest", *PARALLEL, *arguments]
+    command = [sys.executable, "-m", "pytest", *PARALLEL, *SLOWEST, *arguments]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

@@ -168,6 +168,8 @@ def start_service(
         "VOCERO_STRICT_LABELS": "true",
         # Most tests are about what ElevenLabs does; those of the fallback ask for it.
         "VOCERO_FALLBACK_CHAIN": "elevenlabs",
+        # Nor does every service need a process that listens to it.
+        "VOCERO_QUALITY_SAMPLE_SHARE": "0",
         **environment,
     }
     child = Child(
