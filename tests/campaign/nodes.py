@@ -68,10 +68,18 @@ class Nodes:
     def kill_worker(self, dice: random.Random) -> None:
         """Kill one worker of any node outright; gunicorn starts another."""
         node = dice.choice(self.running)
-        victim = dice.choice(node.worker_pids())
+        self._kill(node, dice.choice(node.worker_pids()))
+
+    def _kill(self, node: RunningService, victim: int) -> None:
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: victim not in node.worker_pids(), LEAVE_SECONDS, "the worker's end")
         wait_until(lambda: len(node.worker_pids()) >= int(node.environment["VOCERO_WORKERS"]), LEAVE_SECONDS, "another")
+
+    def kill_all_workers(self) -> None:
+        """Kill every worker outright, one after the other: no conversation stays where it was."""
+        for node in self.running:
+            for victim in node.worker_pids():
+                self._kill(node, victim)
 
     def logs(self) -> list[RunningService]:
         """Every node that there was."""

@@ -29,6 +29,7 @@ from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from service.services import Services
 from service.web import errors, speech
+from service.web.request_log import RequestLog
 from tests.integration.elevenlabs.scripted_upstream import Peer, ScriptedUpstream
 from tests.keys import one_key
 from tests.parts import require_module
@@ -207,7 +208,7 @@ class Stage:
             primary_spoke=self.told.append,
         )
         door = speech.SpeechDoor(app.wsgi_app, cast(Services, services), trusted_hosts=None, backup=backup)
-        self._client = Client(door)
+        self._client = Client(RequestLog(door, believes_given_ids=False))
 
     def _taken(self, error: Exception) -> bool:
         self.told.append(error)
