@@ -3,6 +3,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench soak clean
 
+# Where it is set, each of some hundred processes compiles all of its modules again: half of the time of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 LOCAL ?= 1
 V ?=

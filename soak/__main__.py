@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from soak import autobahn, campaign, frames, ledger, limiter, restarts, rollback, rotation, stalls
+from soak import autobahn, campaign, frames, ledger, limiter, long_tests, restarts, rollback, rotation, stalls
 from soak.result import MissingPartError, Result, summary
 
 Suite = Callable[[argparse.Namespace], Result]
@@ -24,6 +24,7 @@ SUITES: dict[str, Suite] = {
     "rollback": lambda options: rollback.run(options.kills, seed=options.seed),
     "campaign": lambda options: campaign.run(options.injections, seed=options.seed),
     "restarts": lambda options: restarts.run(options.restarts, seed=options.seed),
+    "tests": lambda _: long_tests.run(),
 }
 
 

@@ -106,7 +106,10 @@ class Talk:
         self.conversation.end_session()
 
 
-@pytest.mark.parametrize("requires_auth", [False, True], ids=["public agent", "signed url"])
+@pytest.mark.parametrize(
+    "requires_auth",
+    [pytest.param(False, id="public agent", marks=pytest.mark.long), pytest.param(True, id="signed url")],
+)
 def test_a_spoken_conversation_of_three_turns(client, requires_auth, ears):
     with Talk(client, "agent_demo", requires_auth=requires_auth) as talk:
         assert "help" in talk.answers.get(timeout=LIMIT)

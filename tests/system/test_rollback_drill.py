@@ -40,7 +40,7 @@ CARRIED_OUT_AGAIN = "erasure_tombstones"
 """After any way back the service erases once more what was ordered, and notes when: orders are compared without."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.long), "postgresql"])
 def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A filled database of the test's own, at the newest schema."""
     if request.param == "sqlite":

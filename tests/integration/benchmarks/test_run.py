@@ -51,6 +51,7 @@ TINY = Load(
 )
 
 
+@pytest.mark.long
 def test_a_run_ends_with_every_row_and_nothing_lost_and_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Two hundred conversations in each of which something breaks, and sixty in which nothing does.
+"""Two hundred conversations in each of which something breaks, and forty in which nothing does.
 
 The long run, of 10,000 and 1,000, is `python -m soak campaign`.
 """
@@ -15,7 +15,7 @@ INJECTIONS = 200
 CONVERSATIONS = 225
 """Some end before what was to break in them is reached: the user broke in, or they began with the backup."""
 
-CALM_CONVERSATIONS = 60
+CALM_CONVERSATIONS = 40
 AT_ONCE = 25
 MOST_SECONDS = 5.0
 """To the backup's first sound, on a machine that does much else; `python -m soak campaign` holds it to 1 s."""

@@ -139,6 +139,7 @@ def test_an_end_that_falls_silent_neither_reads_nor_writes() -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.long  # `python -m soak frames` sends ten million
 def test_some_thousand_frames_go_through_the_real_service_unharmed() -> None:
     result = frames.run(4_000)
     assert result.failures == []

@@ -113,6 +113,7 @@ def test_conversations_go_on_while_the_collector_hangs(
     assert requests.get(f"{service.url}/readyz", timeout=LIMIT).status_code == 200
 
 
+@pytest.mark.long
 def test_a_conversation_that_another_node_goes_on_with_is_one_trace(
     collector: Collector,
     start_service: StartService,
