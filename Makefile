@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench soak clean
 
-# Where it is set, each of some hundred processes compiles all of its modules again: half of the time of the tests.
+# Where it is set, each of some hundred processes compiles its modules again: a fifth of what the tests cost.
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
