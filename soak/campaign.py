@@ -26,7 +26,7 @@ INJECTIONS = 10_000
 CALM_PART = 10
 """Of so many conversations with a fault there is one without any."""
 
-AT_ONCE = 20
+AT_ONCE = 50
 WARM_UP = 400
 MOST_SECONDS = 1.0
 GROWTH_BYTES = 24_000_000
