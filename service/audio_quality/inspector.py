@@ -22,6 +22,7 @@ from service.audio_quality.defects import FAULTS
 from service.audio_quality.sample import Sample
 from service.audio_quality.speech_models import models_are_installed
 from service.elevenlabs.fault_actions import FailoverCause, Fault, FaultAction, FaultDomain
+from service.fallback.two_part_wire import BrokenError
 from service.metrics_quality import Defect, SampleOutcome
 from service.storage import Capability
 
@@ -123,7 +124,7 @@ class AudioInspector:
         while (sample := self._waiting.get()) is not None and not self._is_closed:
             try:
                 found, with_models = self._ask(self._address or "", sample)
-            except (wire.BrokenError, TimeoutError, OSError) as exc:
+            except (BrokenError, TimeoutError, OSError) as exc:
                 self._disconnect()  # its answer would be taken for the next one's
                 if not self._is_closed:
                     log.warning("an answer was not judged", reason=type(exc).__name__)

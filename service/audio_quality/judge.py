@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]  # it has no stubs
+import soxr
 
 from service.audio_quality.baselines import Baselines
 from service.audio_quality.defects import FAULTS, SHORTEST_SECONDS, defects_of

@@ -21,6 +21,7 @@ from service.audio_quality import wire
 from service.audio_quality.judge import Judge
 from service.audio_quality.sample import UnreadableSoundError
 from service.audio_quality.speech_models import Models, SpeechModels, models_are_installed
+from service.fallback.two_part_wire import BrokenError
 from service.logs import configure_logging
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,7 @@ class JudgingProcess:
                 with_models=self._models is not None,
                 deadline=time.monotonic() + _TRANSFER_SECONDS,
             )
-        except (wire.BrokenError, TimeoutError):
+        except (BrokenError, TimeoutError):
             self._forget(connection)
         except Exception as exc:  # noqa: BLE001 (a worker loop: one sound must not cost the others their scores)
             log.warning("an answer could not be judged", reason=type(exc).__name__)

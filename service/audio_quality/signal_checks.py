@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]  # it has no stubs
+import soxr
 
 from service.audio_quality.sample import Floats, Sound
 

@@ -1,14 +1,12 @@
-"""What travels between a worker and the process that judges: lengths, JSON, and the messages of one answer.
+"""What travels between a worker and the process that judges: a head of JSON, and the messages of one answer.
 
-The key decision: lengths first and bounded, no pickling; one question at a time on a connection, so that an answer can
+The key decision: no pickling; one question at a time on a connection, so that an answer can
 be nobody else's. An answer has numbers and words of ours only.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -16,16 +14,11 @@ import orjson
 
 from service.audio_quality.judge import Score, Verdict
 from service.audio_quality.sample import Sample
+from service.fallback.two_part_wire import BrokenError, receive_parts, send_parts
 from service.metrics_quality import Defect
 
-_LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 200_000
 MAX_SOUND_BYTES = 8_000_000
-_ONCE_BYTES = 65_536
-
-
-class BrokenError(Exception):
-    """The other side is gone, or sent what cannot be right: the connection is of no more use."""
 
 
 def write_sample(connection: socket.socket, sample: Sample, deadline: float) -> None:
@@ -89,40 +82,8 @@ class Found:
 def _write(connection: socket.socket, head: bytes, sound: bytes, deadline: float) -> None:
     if len(head) > MAX_HEAD_BYTES or len(sound) > MAX_SOUND_BYTES:
         raise BrokenError
-    connection.settimeout(_left(deadline))
-    try:
-        connection.sendall(_LENGTHS.pack(len(head), len(sound)) + head + sound)
-    except TimeoutError:
-        raise
-    except OSError as exc:
-        raise BrokenError from exc
+    send_parts(connection, head, sound, deadline)
 
 
 def _read(connection: socket.socket, deadline: float) -> tuple[bytes, bytes]:
-    head_bytes, sound_bytes = _LENGTHS.unpack(_exactly(connection, _LENGTHS.size, deadline))
-    if head_bytes > MAX_HEAD_BYTES or sound_bytes > MAX_SOUND_BYTES:
-        raise BrokenError
-    return _exactly(connection, head_bytes, deadline), _exactly(connection, sound_bytes, deadline)
-
-
-def _exactly(connection: socket.socket, count: int, deadline: float) -> bytes:
-    received = bytearray()
-    while len(received) < count:
-        connection.settimeout(_left(deadline))
-        try:
-            part = connection.recv(min(_ONCE_BYTES, count - len(received)))
-        except TimeoutError:
-            raise
-        except OSError as exc:
-            raise BrokenError from exc
-        if not part:
-            raise BrokenError
-        received += part
-    return bytes(received)
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+    return receive_parts(connection, deadline, most_head_bytes=MAX_HEAD_BYTES, most_body_bytes=MAX_SOUND_BYTES)

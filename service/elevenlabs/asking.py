@@ -77,7 +77,7 @@ def asked(operation: Operation, *, repeatable: bool = False) -> Callable[[Callab
                 yield first
                 try:
                     yield from stream
-                except Exception as exc:
+                except Exception as exc:  # whatever it is, it is the caller's: it is counted and goes on
                     note_error(operation, exc)
                     raise
 
@@ -91,7 +91,7 @@ def counted_part(operation: Operation, ask: Callable[[], R]) -> R:
     begun = time.monotonic()
     try:
         result = ask()
-    except Exception as exc:
+    except Exception as exc:  # not a killed greenlet: whoever asked has left
         request_ended(operation, RequestOutcome.FAILURE)
         if not _is_asking.get():
             note_error(operation, exc)

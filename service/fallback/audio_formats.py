@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]  # it has no stubs
+import soxr
 
 from service.errors import RequestError
 from service.fallback import companding

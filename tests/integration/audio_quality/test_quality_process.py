@@ -174,12 +174,12 @@ def test_a_process_that_hangs_costs_its_samples_and_nothing_else(
 
 def test_an_alarm_ends_a_process_whose_judgement_takes_too_long(tmp_path: Path) -> None:
     code = (
-        "import os, socket, sys, time\n"
+        "import os, socket, sys, threading\n"
         "from service.audio_quality import judging\n"
         "judging.LONGEST_SECONDS = 0.2\n"
         "class Hanging:\n"
         "    def judge(self, sample):\n"
-        "        time.sleep(60)\n"
+        "        threading.Event().wait()\n"
         "process = judging.JudgingProcess(socket.socket(fileno=int(sys.argv[1])), master=os.getppid())\n"
         "process._judge = Hanging()\n"
         "process.run()\n"

@@ -89,7 +89,7 @@ def test_without_traces_no_line_names_one(lines_of: LinesOf) -> None:
 FAILING = """
 from gevent import get_hub, monkey
 monkey.patch_all()
-import threading, time
+import threading
 from service.logs import configure_logging, log_failing_threads, log_uncaught
 configure_logging("info", "json")
 log_failing_threads()
@@ -102,9 +102,9 @@ thread = threading.Thread(target=fail, name="ledger")
 thread.start()
 thread.join()
 hub.loop.run_callback(fail)
-time.sleep(0)
-threading.Thread(target=exit).start()
-time.sleep(0)
+leaving = threading.Thread(target=exit)
+leaving.start()
+leaving.join()
 """
 
 
