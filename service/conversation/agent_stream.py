@@ -22,6 +22,7 @@ import orjson
 from service.conversation.events import peek_audio
 from service.elevenlabs.faults import error_from_event
 from service.errors import UpstreamProtocolError
+from service.event_json import write_event
 from service.websocket import Message
 
 # What may come before the metadata is kept so long: far more than ElevenLabs sends, and a bound all the same.
@@ -249,7 +250,7 @@ class AgentStream:
         self.error_seen = True
         if not isinstance(message.get("error_event"), dict):  # the flat form, seen in packages#911
             text = str(message.get("message") or "ElevenLabs reported an error.")
-            data = orjson.dumps({**message, "error_event": {"code": 1011, "message": text}})
+            data = write_event({**message, "error_event": {"code": 1011, "message": text}})
         if self._holds_errors and error_from_event(message) is not None:
             self.error_event = data
         else:
@@ -282,7 +283,7 @@ class AgentStream:
         self._highest = max(self._highest, event_id)
         if event_id != agent_id:
             payload["event_id"] = event_id
-            data = orjson.dumps(message)
+            data = write_event(message)
         if kind == "audio":
             self._pass_audio_on(data, agent_id)
         else:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
 from service.errors import RequestError, SocketError
+from service.event_json import read_event
 from service.fallback.local_agent import LocalAgent
 from service.websocket import TEXT, WebSocketConnection
 
@@ -67,17 +66,3 @@ class AgentSession:
             self._agent.receive(event)
         except TimeoutError:
             self._on_end(1011, "Internal server error")
-
-
-def read_event(data: bytes) -> dict[str, Any] | None:
-    """Return a frame's JSON object, or None if it is none."""
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    return event if isinstance(event, dict) else None
-
-
-def write_event(event: Mapping[str, Any]) -> bytes:
-    """Return an event as a frame's payload."""
-    return orjson.dumps(event)

@@ -13,7 +13,8 @@ import threading
 import structlog
 
 from service.errors import ServiceUnavailableError, SocketError
-from service.fallback.agent_session import AgentSession, write_event
+from service.event_json import write_event
+from service.fallback.agent_session import AgentSession
 from service.fallback.backup_parts import BackupParts
 from service.fallback.backup_profile import BackupProfiles
 from service.fallback.local_agent import LocalAgent
