@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.campaign.transcript import Answer, Transcript
 
 LIMIT_SECONDS = 30.0
+CLOSING_SECONDS = 5.0
 TOOL = "what time is it on my device"
 TOOL_RESULT = "nine"
 NUDGES = frozenset({"Are you still there?"})
@@ -83,6 +84,7 @@ class Caller:
             )
         finally:
             await self._hang_up(socket)
+            await asyncio.wait([reading], timeout=CLOSING_SECONDS)  # for how it ended
             reading.cancel()
 
     async def _hang_up(self, socket: ClientConnection) -> None:

@@ -18,7 +18,8 @@ from tests.campaign.campaign import GREETING, Outcome, Scene
 TOOL_ANSWER = f"On your device it is {TOOL_RESULT}."
 REFUSED = {"conversation_config_override": {"agent": {"prompt": {"prompt": "Be rude."}}}}
 LINES = 4
-WARM_UP = 12
+WARM_UP = 40
+"""At once: with a dozen of them it happens that one of two workers takes all."""
 
 
 def run(
