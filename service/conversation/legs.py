@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
-from service.conversation.elevenlabs_legs import REMEMBERED_AGENTS, LegRequest, OpenLeg
+from service.conversation.elevenlabs_legs import LegRequest, OpenLeg
 from service.conversation.endings import NO_PROVIDER
 from service.deadline import deadline
 from service.elevenlabs.fault_actions import fault_of
@@ -79,7 +78,6 @@ class Legs:
         self._fallback = fallback
         self._sources: Mapping[str, LegSource] = {source.provider: source for source in sources}
         self._opening_seconds = opening_seconds
-        self._speaking: OrderedDict[str, None] = OrderedDict()  # the latest to be heard of last
 
     capability = Capability.CONVERSATION
 
@@ -91,14 +89,12 @@ class Legs:
     def note_answer(self, agent_id: str, provider: str, seconds: float, *, has_voice: bool) -> None:
         """An agent's answer began after so many seconds; `has_voice`: with sound."""
         self._fallback.note_first_audio(agent_id, provider, seconds)
-        if has_voice and agent_id not in self._speaking:
-            self._speaking[agent_id] = None
-            if len(self._speaking) > REMEMBERED_AGENTS:
-                self._speaking.popitem(last=False)
+        if has_voice:
+            self._fallback.speaking.heard(agent_id)
 
     def speaks(self, agent_id: str) -> bool:
-        """Whether an agent was heard to speak in this process."""
-        return agent_id in self._speaking
+        """Whether an agent was heard to speak, by this worker or another one."""
+        return agent_id in self._fallback.speaking
 
     @property
     def has_backup(self) -> bool:

@@ -23,6 +23,7 @@ from service.fallback.breaker import Breaker
 from service.fallback.breaker_terms import BreakerStatus, BreakerTerms
 from service.fallback.overrides import OverrideBoard
 from service.fallback.shared_breaker import Canary, SharedBreaker
+from service.fallback.speaking_agents import SpeakingAgents
 from service.fallback.upkeep import Upkeep
 from service.fallback_settings import PROVIDERS
 from service.metrics_fallback import BreakerState
@@ -71,6 +72,7 @@ class FallbackService:
         board: OverrideBoard,
         breakers: Mapping[tuple[str, Capability], SharedBreaker],
         times: AnswerTimes,
+        speaking: SpeakingAgents,
         returns: bool = True,
         is_breaking: bool = True,
     ) -> None:
@@ -80,7 +82,9 @@ class FallbackService:
         self._times = times
         self._returns = returns
         self._is_breaking = is_breaking
-        self._upkeep = Upkeep(board, list(breakers.values()))
+        self.speaking = speaking
+        """The agents that this worker or another one has heard."""
+        self._upkeep = Upkeep(board, list(breakers.values()), speaking=speaking)
 
     def start(self) -> None:
         """Learn what holds, and begin to hear of changes; without Redis and database it starts all the same."""
@@ -222,6 +226,7 @@ def make_fallback_service(
         times=AnswerTimes(
             first_audio_seconds=settings.first_audio_seconds, thinking_seconds=settings.agent_thinking_seconds
         ),
+        speaking=SpeakingAgents(store),
         returns=settings.fallback_return == "return",
         is_breaking=settings.breaker_enabled,
     )

@@ -17,6 +17,7 @@ import structlog
 
 from service.fallback.overrides import OverrideBoard
 from service.fallback.shared_breaker import SharedBreaker
+from service.fallback.speaking_agents import SpeakingAgents
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +27,11 @@ STOP_SECONDS = 2.0
 
 
 class Upkeep:
-    """Looks after the overrides and the breakers of a worker, from `start` to `close`."""
+    """Looks after the overrides and the breakers of a worker, and whom others have heard, from `start` to `close`."""
 
-    def __init__(self, board: OverrideBoard, breakers: Sequence[SharedBreaker]) -> None:
+    def __init__(self, board: OverrideBoard, breakers: Sequence[SharedBreaker], *, speaking: SpeakingAgents) -> None:
         self._board = board
+        self._speaking = speaking
         self._breakers = breakers
         self._leaves = threading.Event()
         self._thread: threading.Thread | None = None
@@ -76,7 +78,7 @@ class Upkeep:
     def _take_steps(self) -> bool:
         """Returns whether Redis did all that it was asked for."""
         is_heard = True
-        for step in (self._board.look, *(breaker.exchange for breaker in self._breakers)):
+        for step in (self._board.look, *(breaker.exchange for breaker in self._breakers), self._speaking.exchange):
             try:
                 step()
             except (redis.ConnectionError, redis.TimeoutError):
