@@ -8,15 +8,16 @@ in `keeping_settings.py`, what happens when something fails in `fallback_setting
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import ConfigurationError
 from service.observability_settings import ObservabilitySettings
 
 Names = Annotated[frozenset[str], NoDecode]
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(ObservabilitySettings):
@@ -188,13 +189,18 @@ class Settings(ObservabilitySettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the environment; raises as `load`."""
+    return load(Settings)
+
+
+def load(kind: type[S]) -> S:
+    """Read the environment into settings of this kind.
 
     Raises:
         ConfigurationError: one line that names the first wrong variable and what is allowed; never its value.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # every field comes from the environment or its default
+        return kind()
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -272,8 +272,16 @@ class ConnectionPool(Generic[C]):
         Raises:
             ValueError: a bound makes no sense.
         """
+        if self._opens_at_once and min_idle:
+            raise ValueError(f"pool {self.name} was started without connections that lie ready, and cannot keep any.")
         with self._lock:
             self._state.resize(min_idle=min_idle, max_size=max_size)
+        self._keeper_wakes.set()
+
+    def refill(self) -> None:
+        """Open what lacks of `min_idle` now, also where the last attempt failed just now. Returns at once."""
+        with self._lock:
+            self._state.forget_failures()
         self._keeper_wakes.set()
 
     def stats(self) -> PoolStats:

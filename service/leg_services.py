@@ -18,7 +18,7 @@ from service.conversation.legs import LOCAL, Legs, LegSource, LocalSource
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.fault_actions import fault_of
 from service.elevenlabs.keys import KeyChoice
-from service.errors import ConfigurationError, ServiceUnavailableError
+from service.errors import ConfigurationError
 from service.fallback.backup import Backup
 from service.fallback.backup_speech import BackupSpeech
 from service.fallback.canaries import make_canary
@@ -91,9 +91,7 @@ def make_backup_speech(fallback: FallbackService, backup: Backup) -> BackupSpeec
     def goes_first(_voice_id: str) -> bool:
         # A key of its own for each request, so that a voice that is used alone gets its share of a ramp.
         plan = fallback.plan(Capability.SPEECH, key=token_hex(8))
-        if plan.is_disabled:
-            raise ServiceUnavailableError("Speech is switched off at the moment.", retry_after=60.0)
-        return plan.providers[0] == LOCAL
+        return next((name for name in plan.providers if name in (PRIMARY, LOCAL)), LOCAL) == LOCAL
 
     def takes_over(error: Exception) -> bool:
         fault = fault_of(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from service import metrics_platform
@@ -18,6 +19,7 @@ LATE_SECONDS = 0.01
 """Less than that is no stall: a packet of audio lasts 20 ms and more."""
 
 _TICKS_A_TIME = 20
+_TIMES_REMEMBERED = 10
 
 
 class LoopWatch:
@@ -29,6 +31,14 @@ class LoopWatch:
         self._clock = clock or _monotonic
         self._sleep = sleep or _sleep
         self._is_closed = False
+        self._latest: deque[float] = deque(maxlen=_TIMES_REMEMBERED)
+        self._late_now = 0.0
+
+    @property
+    def recent_lag(self) -> float:
+        """How late the latest tick of the last ten seconds was, in seconds; 0: all were in time."""
+        largest = max(self._late_now, *self._latest, 0.0)
+        return largest if largest > LATE_SECONDS else 0.0
 
     def start(self) -> None:
         """Begin."""
@@ -47,12 +57,15 @@ class LoopWatch:
             now = self._clock()
             late = now - before - TICK_SECONDS
             before = now
+            self._late_now = max(self._late_now, late)
             if late > LATE_SECONDS:
                 metrics_platform.loop_stalled(late)
             ticks += 1
             if ticks >= _TICKS_A_TIME:
                 metrics_platform.loop_ticked(ticks)
                 ticks = 0
+                self._latest.append(self._late_now)
+                self._late_now = 0.0
         metrics_platform.loop_ticked(ticks)
 
 

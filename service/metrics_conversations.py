@@ -18,6 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from service import metrics
 from service.metrics_fallback import FailoverCause
+from service.minute_tally import TALLY, MinuteCount
 
 FIRST_AUDIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 REQUEST_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -56,6 +57,10 @@ class EndReason(StrEnum):
     TAKEN_OVER = "taken_over"  # it goes on at another worker
     PROVIDER_FAILED = "provider_failed"  # and nobody spoke in its place
     INTERNAL = "internal"
+
+
+FAILURES = frozenset({EndReason.PROVIDER_FAILED, EndReason.INTERNAL})
+"""Endings that are nobody's wish."""
 
 
 class TurnOutcome(StrEnum):
@@ -161,6 +166,7 @@ def conversation_opened(seconds: float) -> None:
     """Count a set-up that came about, so many seconds after the upgrade."""
     SETUPS.labels(outcome=SetupOutcome.SUCCESS.value).inc()
     SETUP_SECONDS.observe(seconds)
+    TALLY.add(MinuteCount.CONVERSATIONS)
 
 
 def conversation_did_not_open(outcome: SetupOutcome) -> None:
@@ -173,6 +179,8 @@ def conversation_ended(by: str, reason: EndReason, *, seconds: float | None) -> 
     ENDED.labels(by=metrics.closed(EndedBy, by), reason=reason.value).inc()
     if seconds is not None:
         LENGTH.observe(seconds)
+    if reason in FAILURES:
+        TALLY.add(MinuteCount.ENDED_BADLY)
 
 
 def conversation_was_discontinued(reason: Discontinuity) -> None:
@@ -196,6 +204,7 @@ def next_leg_began(provider: str, cause: FailoverCause) -> None:
 def utterance_was_spliced(before: str, after: str) -> None:
     """Count an answer that `before` began and `after` goes on with."""
     SPLICED.labels(**{"from": before, "to": after}).inc()
+    TALLY.add(MinuteCount.SPLICED)
 
 
 # --- Turns
@@ -204,11 +213,13 @@ def utterance_was_spliced(before: str, after: str) -> None:
 def first_audio_came(provider: str, seconds: float) -> None:
     """Tell how long a user waited for an answer to be heard."""
     FIRST_AUDIO.labels(provider=provider).observe(seconds)
+    TALLY.add_first_audio(seconds)
 
 
 def turn_ended(provider: str, outcome: TurnOutcome, *, seconds: float | None) -> None:
     """Count a turn; `seconds` is how long it took to the end of its answer, None if that is not known."""
     TURNS.labels(provider=provider, outcome=outcome.value).inc()
+    TALLY.add(MinuteCount.TURNS)
     if seconds is not None:
         TURN_SECONDS.labels(provider=provider).observe(seconds)
 

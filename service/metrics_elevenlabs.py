@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from service.metrics import OTHER  # first of all: it decides where every metric of the process lies
 from service.metrics_elevenlabs_codes import ErrorCode, FaultDomain
+from service.minute_tally import TALLY, MinuteCount
 
 REQUEST_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -245,11 +246,17 @@ def request_answered(operation: Operation, seconds: float) -> None:
 def request_ended(operation: Operation, outcome: RequestOutcome) -> None:
     """Count a request."""
     _REQUESTS[operation, outcome].inc()
+    if operation is not Operation.SIGNED_URL:
+        TALLY.add(MinuteCount.REQUESTS)
+    if operation is Operation.SPEECH:
+        TALLY.add(MinuteCount.SPEECH_REQUESTS)
 
 
 def error_happened(operation: Operation, domain: FaultDomain, code: str) -> None:
     """Count what went wrong; a `code` that `ErrorCode` does not have is counted as `other`."""
     ERRORS.labels(operation=operation.value, domain=domain.value, code=_known(code)).inc()
+    if domain in _PROVIDERS_FAULT:
+        TALLY.add(MinuteCount.ERRORS)
 
 
 def start_errors(found: Iterable[tuple[FaultDomain, str]]) -> None:
@@ -264,6 +271,7 @@ def _known(code: str) -> str:
 
 
 _CODES = frozenset(each.value for each in ErrorCode)
+_PROVIDERS_FAULT = frozenset({FaultDomain.PROVIDER, FaultDomain.NETWORK})
 
 
 # --- Characters

@@ -14,6 +14,7 @@ from itertools import permutations
 from prometheus_client import Counter, Gauge
 
 from service import metrics  # noqa: F401 (first of all: it decides where every metric of the process lies)
+from service.minute_tally import TALLY, MinuteCount
 
 
 class FailoverCause(StrEnum):
@@ -39,6 +40,10 @@ class FailoverCause(StrEnum):
     FORCED = "forced"  # an operator's override
     RETURNED = "returned"  # the primary is well again
     RESUMED = "resumed"  # another worker goes on with the conversation
+
+
+WISHED = frozenset({FailoverCause.FORCED, FailoverCause.RETURNED, FailoverCause.RESUMED})
+"""Causes that are no provider's failure."""
 
 
 class BreakerState(StrEnum):
@@ -103,6 +108,8 @@ def breaker_probed(provider: str, capability: StrEnum, result: ProbeResult) -> N
 def provider_switched(capability: StrEnum, before: str, after: str, cause: FailoverCause) -> None:
     """Count that `after` goes on in the place of `before`."""
     PROVIDER_SWITCHES.labels(**_switch(capability, before, after, cause)).inc()
+    if cause not in WISHED:
+        TALLY.add(MinuteCount.FAILOVERS)
 
 
 def override_is(capability: StrEnum, mode: StrEnum, *, set_at: float) -> None:

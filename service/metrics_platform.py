@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from service import metrics  # noqa: F401 (first of all: it decides where every metric of the process lies)
+from service import metrics  # first of all: it decides where every metric of the process lies
 
 FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Seconds, of what answers from the same network."""
@@ -63,6 +63,29 @@ class StatusClass(StrEnum):
     CALLER = "4xx"  # the caller's doing
     OURS = "5xx"
     OTHER = "other"
+
+
+class OrderKind(StrEnum):
+    """What an admin may ask of a worker."""
+
+    POOL_RESIZE = "pool.resize"
+    POOL_DRAIN = "pool.drain"
+    POOL_REFILL = "pool.refill"
+    CONVERSATION_END = "conversation.end"
+    SECRETS_REFRESH = "secrets.refresh"
+    CANARY = "canary"
+    KEYS_FORGET = "keys.forget"
+
+
+class OrderOutcome(StrEnum):
+    """What came of an order at a worker."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"  # its arguments make no sense
+    BUSY = "busy"
+    LATE = "late"  # its time was over
+    UNKNOWN = "unknown"  # a newer version's
 
 
 LOOP_STALL = Histogram(
@@ -130,6 +153,11 @@ HTTP_SECONDS = Histogram(
     ["endpoint", "method", "status"],
     buckets=REQUEST_BUCKETS,
 )
+ORDERS = Counter(
+    "vocero_orders",
+    "Orders of admins that a worker has answered, by what was asked and what came of it.",
+    ["kind", "outcome"],
+)
 METRICS_IN_MEMORY = Gauge(
     "vocero_metrics_without_room",
     "1 if there was no room for a worker's metrics, so that new ones are in its memory and not told, else 0.",
@@ -179,6 +207,12 @@ def worker_started(at: float) -> None:
     WORKERS.set(1)
 
 
+def order_answered(kind: str, outcome: OrderOutcome) -> None:
+    """Count an order that this worker has answered; a `kind` that it does not know is counted as `other`."""
+    known = kind if kind in _ORDER_KINDS else metrics.OTHER
+    ORDERS.labels(kind=known, outcome=outcome.value).inc()
+
+
 def maintenance_is(since: float | None) -> None:
     """Tell since when (Unix time) there is a maintenance; None: there is none."""
     MAINTENANCE.set(since is not None)
@@ -197,3 +231,7 @@ def http_answered(endpoint: str, method: Method, status: StatusClass, seconds: f
 
 # Every series is there from the start but a dependency's: until it was looked at for the first time, nobody knows.
 _REDIS_SECONDS_OF = {use: REDIS_SECONDS.labels(use=use.value) for use in RedisUse}
+_ORDER_KINDS = frozenset(each.value for each in OrderKind)
+for _kind in OrderKind:
+    for _outcome in OrderOutcome:
+        ORDERS.labels(kind=_kind.value, outcome=_outcome.value)

@@ -1,5 +1,7 @@
 """What every worker of every node looks like now: each says so in Redis once a second, and hears of a maintenance.
 
+Pools were the first thing that was reported so; by now it is all that admins want to see of a worker.
+
 The key decision: a report is a key of its own that expires, so a worker that died is gone without anybody noticing
 its death; a sorted set of the workers' names leads to the keys, so listing never looks through the keyspace. Whoever
 lists takes the names out whose report has expired. A worker looks whether there is a maintenance just before it
@@ -8,10 +10,11 @@ reports, so a report that says it has seen one is never ahead of what the worker
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
@@ -19,6 +22,7 @@ import redis
 import structlog
 
 from service import __version__, redis_keys
+from service.fallback.breaker_report import BreakerReport
 from service.maintenance import MAINTENANCE_KEY, MaintenanceWatch
 from service.pool_stats import PoolStats
 
@@ -35,8 +39,32 @@ INDEX_KEY = redis_keys.POOL_REPORTS.prefix
 _REPORT_KEY = redis_keys.POOL_REPORT.prefix
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerState:
+    """How a worker is, beside its pools; what one of an earlier version does not tell has its default here.
+
+    `capacity` is how many conversations it takes, `started_at` is in seconds since 1970, `loop_lag_seconds` the worst
+    of the last ten seconds. `dependencies` are "ok" or why not; `speaking` counts live conversations by who leads them;
+    `limiters` and `secrets` are `LimiterStats` and `SecretsStatus` as JSON has them. `chains` are the providers of each
+    capability in their order, `modes` the versions of the overrides in force (0: none).
+    """
+
+    draining: bool = False
+    capacity: int = 0
+    started_at: float = 0.0
+    loop_lag_seconds: float = 0.0
+    dependencies: Mapping[str, str] = field(default_factory=dict)
+    speaking: Mapping[str, int] = field(default_factory=dict)
+    limiters: tuple[Mapping[str, Any], ...] = ()
+    breakers: tuple[BreakerReport, ...] = ()
+    secrets: Mapping[str, Any] | None = None
+    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+    sandbox: bool = False
+
+
 @dataclass(frozen=True)
-class WorkerReport:
+class WorkerReport(WorkerState):
     """One worker as it saw itself at `reported_at` (seconds since 1970 by the worker's clock).
 
     `maintenance`: it has seen that there is one, and takes nobody any more; None: it is too old to know of such.
@@ -54,7 +82,8 @@ class WorkerReport:
 
 
 # What workers of an earlier version do not tell.
-_TOLD_SINCE = ("version", "maintenance", "conversations", "writes_pending")
+_STATE = tuple(each.name for each in dataclasses.fields(WorkerState))
+_TOLD_SINCE = ("version", "maintenance", "conversations", "writes_pending", *_STATE)
 
 
 def _none() -> int:
@@ -68,9 +97,10 @@ def _nothing() -> None:
 class PoolReporter:
     """Publishes what this worker looks like, and tells `maintenance` what it hears.
 
-    `node` and `worker` together name the worker; `pools`, `conversations` and `writes_pending` are called in the
-    reporter's own thread. Redis being slow or gone delays the next report and nothing else: `store` needs short
-    timeouts. `tell` is called before each report, whether Redis is there or not, to tell the metrics the same.
+    `node` and `worker` together name the worker; `pools`, `conversations`, `writes_pending` and `state` are called in
+    the reporter's own thread. Redis being slow or gone delays the next report and nothing else: `store` needs short
+    timeouts. `tell` is called before each report, whether Redis is there or not, to tell the metrics the same; `add`
+    after each, to tell Redis what else there is: it may raise RedisError.
     """
 
     def __init__(
@@ -83,7 +113,9 @@ class PoolReporter:
         maintenance: MaintenanceWatch | None = None,
         conversations: Callable[[], int] = _none,
         writes_pending: Callable[[], int] = _none,
+        state: Callable[[], WorkerState] = WorkerState,
         tell: Callable[[], None] = _nothing,
+        add: Callable[[], None] = _nothing,
     ) -> None:
         self._store = store
         self._node = node
@@ -93,10 +125,12 @@ class PoolReporter:
         self._maintenance = maintenance
         self._conversations = conversations
         self._writes_pending = writes_pending
+        self._state = state
         self._tell = tell
+        self._add = add
         self._leaves = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_heard = self._tells = True
+        self._is_heard = self._tells = self._knows = True
 
     def start(self) -> None:
         """Look and report now, and every second from now on: who starts in a maintenance takes nobody."""
@@ -126,7 +160,7 @@ class PoolReporter:
             "maintenance": self._maintenance is not None and self._maintenance.current is not None,
             "conversations": self._conversations(),
             "writes_pending": self._writes_pending(),
-        }
+        } | self._fields()
         with self._store.pipeline(transaction=True) as pipeline:
             pipeline.set(_key(self._member), orjson.dumps(report), px=round(EXPIRY_SECONDS * 1000))
             pipeline.zadd(INDEX_KEY, {self._member: now})
@@ -143,6 +177,7 @@ class PoolReporter:
             if self._leaves.wait(INTERVAL_SECONDS):
                 break
         self._tell_metrics()
+        self._try(self._add)
         self._try(self._withdraw)
 
     def _tell_metrics(self) -> None:
@@ -155,9 +190,22 @@ class PoolReporter:
         else:
             self._tells = True
 
+    def _fields(self) -> dict[str, Any]:
+        try:
+            state = self._state()
+        except Exception:  # the edge of a worker loop: a report without it is better than none
+            if self._knows:  # once, not every second
+                log.exception("the worker's state is not reported")
+            self._knows = False
+            return {}
+        self._knows = True
+        # One level: orjson writes the breakers, and `asdict` would copy what lies deeper.
+        return {name: getattr(state, name) for name in _STATE}
+
     def _look_and_publish(self) -> None:
         self._look()
         self.publish()
+        self._add()
 
     def _look(self) -> None:
         if self._maintenance is not None:
@@ -203,9 +251,20 @@ def _report(value: bytes) -> WorkerReport:
     found: dict[str, Any] = orjson.loads(value)
     pools = tuple(PoolStats.from_dict(each) for each in found["pools"])
     told = {name: found[name] for name in _TOLD_SINCE if name in found}
+    for name, read in _READ.items():
+        if name in told:
+            told[name] = read(told[name])
     return WorkerReport(
         node=found["node"], worker=found["worker"], reported_at=found["reported_at"], pools=pools, **told
     )
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "breakers": lambda found: tuple(BreakerReport.from_dict(each) for each in found),
+    "limiters": tuple,
+    "chains": lambda found: {name: tuple(chain) for name, chain in found.items()},
+}
+"""For what JSON has no type of."""
 
 
 def _member(node: str, worker: str) -> bytes:

@@ -249,7 +249,7 @@ class PoolState(Generic[C]):
         """One that was being opened is open."""
         self._opening -= 1
         self.counters.opened += 1
-        self._forget_failures()
+        self.forget_failures()
         part = 1 - JITTER * random.random()  # noqa: S311 (no secret)
         retires_at, idle_seconds = now + part * self.limits.max_lifetime, part * self.limits.max_idle
         self._put_back(Pooled(connection, generation=generation, retires_at=retires_at, idle_seconds=idle_seconds), now)
@@ -285,9 +285,10 @@ class PoolState(Generic[C]):
         """Let nothing that is open, or being opened, be lent again."""
         self.generation += 1
         self._retire_idle(keep=0)
-        self._forget_failures()  # they may have been those of what is replaced, a key for one
+        self.forget_failures()  # they may have been those of what is replaced, a key for one
 
-    def _forget_failures(self) -> None:
+    def forget_failures(self) -> None:
+        """Do not wait any longer because opening has failed."""
         self._failures_in_a_row = 0
         self._refill_from = 0.0
 

@@ -49,12 +49,16 @@ LEDGER_INDEX = Namespace("vocero:ledger:", Kind.LEDGER, "which conversations are
 RESUME_SINCE = Namespace("vocero:resume_since", Kind.CONTROL, "since when conversations that may be resumed are known")
 BREAKER = Namespace("vocero:breaker:", Kind.CONTROL, "which providers are left alone, and who probes them")
 OVERRIDE = Namespace("vocero:override:", Kind.OVERRIDE, "what operators have set by hand")
+ORDERS = Namespace("vocero:orders", Kind.CONTROL, "what admins ask of workers, newest last")
+ORDER = Namespace("vocero:order:", Kind.CONTROL, "each order of the last hour")
+ORDER_ANSWERS = Namespace("vocero:order_answers:", Kind.CONTROL, "what workers have answered to it")
 SESSION = Namespace("vocero:session:", Kind.SESSION, "who is logged in to the dashboard")
+SIGN_IN = Namespace("vocero:sign_in:", Kind.CONTROL, "failed sign-ins to the dashboard, as digests")
 CACHE = Namespace("vocero:cache:", Kind.CACHE, "what is computed again when it is missing")
 
 CATALOGUE = (
     TICKET, TICKETS_PER_MINUTE, LIMITER, POOL_REPORTS, POOL_REPORT, TOMBSTONES, MAINTENANCE, CONVERSATION,
-    LEDGER_INDEX, RESUME_SINCE, BREAKER, OVERRIDE, SESSION, CACHE,
+    LEDGER_INDEX, RESUME_SINCE, BREAKER, OVERRIDE, ORDERS, ORDER, ORDER_ANSWERS, SESSION, SIGN_IN, CACHE,
 )  # fmt: skip
 
 

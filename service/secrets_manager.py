@@ -149,6 +149,11 @@ class SecretsManager:
             kept = [one.value for one in self._previous.get(name, ()) if now < one.until]
             return (self._current[name], *kept)
 
+    @property
+    def can_refresh(self) -> bool:
+        """Whether reading them again could give other ones: those of the environment stay as they are."""
+        return not self._source.is_static
+
     def refresh(self, timeout: float) -> bool:
         """Have the secrets read now, and wait at most `timeout` for it; whether they have changed by that."""
         with self._lock:

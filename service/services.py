@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from service import metrics, metrics_platform
 from service.account_limiter import AccountLimiter
+from service.admin_services import AdminView, make_order_taker, make_pool_reporter
 from service.audio_quality.inspector import AudioInspector
 from service.audio_quality.tap import AnswerTap
 from service.config import Settings
@@ -34,7 +35,6 @@ from service.conversation.resumption import Resumptions
 from service.conversation.tickets import TicketOffice
 from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
-from service.elevenlabs.gauges import UpstreamGauges
 from service.elevenlabs.keys import KeyChoice
 from service.elevenlabs.pool_options import PoolOptions
 from service.errors import ConfigurationError, SchemaError
@@ -47,6 +47,7 @@ from service.leg_services import SECOND, make_audio_inspector, make_backup_speec
 from service.loop_watch import LoopWatch
 from service.maintenance import MaintenanceWatch
 from service.measured_redis import MeasuredRedis
+from service.orders.taker import OrderTaker
 from service.pool_reports import PoolReporter
 from service.readiness import Readiness, make_readiness
 from service.retry import Retrier, RetryPolicy
@@ -91,7 +92,8 @@ class Services:
     readiness: Readiness
     traces: Traces
     audio_inspector: AudioInspector
-    loop_watch: LoopWatch = field(default_factory=LoopWatch)
+    loop_watch: LoopWatch
+    order_taker: OrderTaker
 
     @property
     def backup_speech(self) -> BackupSpeech | None:
@@ -132,9 +134,11 @@ class Services:
             self.erasure.learn(timedelta(days=self.settings.tombstone_days))
         self.jobs.start()
         self.readiness.start()
+        self.order_taker.start()
 
     def close(self) -> None:
         """Close it again."""
+        self.order_taker.close()
         self.readiness.close()
         self.loop_watch.close()
         self.jobs.close()
@@ -201,6 +205,20 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         is_shut=lambda: maintenance.current is not None,
     )
     jobs = make_job_runner(settings, database, store, elevenlabs, is_shut=lambda: maintenance.current is not None)
+    readiness = make_readiness(
+        store, database, secrets, conversations, maintenance=lambda: maintenance.current, capacity=_places(settings)
+    )
+    loop_watch = LoopWatch()
+    view = AdminView(
+        settings,
+        store=store,
+        elevenlabs=elevenlabs,
+        second=second,
+        backup=backup,
+        fallback=legs.fallback,
+        conversations=conversations,
+        secrets=secrets,
+    )
     return Services(
         settings=settings,
         secrets=secrets,
@@ -229,9 +247,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         ),
         elevenlabs=elevenlabs,
         conversations=conversations,
-        readiness=make_readiness(
-            store, database, secrets, conversations, maintenance=lambda: maintenance.current, capacity=_places(settings)
-        ),
+        readiness=readiness,
         erasure=erasure,
         jobs=jobs,
         maintenance=maintenance,
@@ -245,16 +261,15 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             first_audio_seconds=settings.first_audio_seconds,
             drain_turn_seconds=settings.drain_turn_seconds,
         ),
-        pool_reporter=PoolReporter(
-            store,
-            node=socket.gethostname(),
-            worker=str(os.getpid()),
-            pools=elevenlabs.pool_stats,
+        loop_watch=loop_watch,
+        pool_reporter=make_pool_reporter(
+            view,
             maintenance=maintenance,
-            conversations=lambda: len(conversations),
+            readiness=readiness,
+            loop_watch=loop_watch,
             writes_pending=lambda: ledger.pending + jobs.under_way,
-            tell=UpstreamGauges([elevenlabs] if second is None else [elevenlabs, second]).tell,
         ),
+        order_taker=make_order_taker(view, api_keys=api_keys),
     )
 
 

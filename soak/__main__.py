@@ -23,7 +23,7 @@ SUITES: dict[str, Suite] = {
     "ledger": lambda options: ledger.run(options.workers, seed=options.seed),
     "rollback": lambda options: rollback.run(options.kills, seed=options.seed),
     "campaign": lambda options: campaign.run(options.injections, seed=options.seed),
-    "restarts": lambda options: restarts.run(options.restarts, seed=options.seed),
+    "restarts": lambda options: restarts.run(options.restarts, seed=options.seed, only=options.only),
     "tests": lambda _: long_tests.run(),
 }
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=ledger.KILLS, help="with a ledger, killed (%(default)s)")
     parser.add_argument("--injections", type=int, default=campaign.INJECTIONS, help="of faults (%(default)s)")
     parser.add_argument("--restarts", type=int, default=restarts.RESTARTS, help="of nodes, and kills (%(default)s)")
+    parser.add_argument("--only", choices=["restarts", "kills"], help="half of the suite `restarts` (both)")
     parser.add_argument("--seed", type=int, default=1, help="of what happens when (%(default)s)")
     parser.add_argument(
         "--strict",

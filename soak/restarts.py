@@ -44,16 +44,19 @@ SETTINGS = {
 }
 
 
-def run(restarts: int = RESTARTS, *, seed: int = 1) -> Result:
-    """Restart so often under the crowd, and kill as many workers under another one."""
+def run(restarts: int = RESTARTS, *, seed: int = 1, only: str | None = None) -> Result:
+    """Restart so often under the crowd, and kill as many workers under another one; or `only` "restarts" or "kills"."""
     begin = time.monotonic()
     rows: list[tuple[str, ...]] = [("what", "questions", "connections lost", "by code", "back after: median", "p95")]
     failures: list[str] = []
     for name, act in (("restarts", _restart), ("kills", _kill)):
+        if only not in {None, name}:
+            continue
         with _scene() as scene:
             result, problems = _hold(scene, name, restarts, seed, act)
         failures += [f"{name}: {problem}" for problem in problems]
         rows.append(_row(name, result))
+        print(f"  {name}: {len(problems)} problems; {' | '.join(rows[-1][1:])}", flush=True)
         if name == "restarts" and {loss.code for loss in result.losses} - {SERVICE_RESTART}:
             failures.append(f"a drain closed with {Counter(loss.code for loss in result.losses)}")
     return Result("restarts", time.monotonic() - begin, rows, failures)

@@ -34,7 +34,7 @@ from service.conversation.event_loop import Loop
 from service.conversation.events import build_error_event
 from service.conversation.legs import Legs
 from service.conversation.limits import Limits
-from service.conversation.observation import FAILURES, Observation
+from service.conversation.observation import Observation
 from service.conversation.recording import Recording
 from service.conversation.relay import Relay
 from service.conversation.resume_state import Progress
@@ -44,7 +44,7 @@ from service.conversation.succession import Past, Succession
 from service.conversation.turns import TurnTracker
 from service.conversation.watch import PATIENCE_SECONDS, LegWatch, OverdueError, TurnBoundary
 from service.errors import FrameError, VoceroError
-from service.metrics_conversations import EndReason
+from service.metrics_conversations import FAILURES, EndReason
 from service.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
@@ -74,11 +74,9 @@ class Conversation:
         observation: Observation | None = None,
     ) -> None:
         self._client = client
-        self._legs = legs
+        self._legs, self._recording = legs, recording
         self._limits, self._loop = limits, loop
-        self._recording = recording
-        self._resumption = resumption
-        self._past = past
+        self._resumption, self._past = resumption, past
         self._observation = observation or Observation()
         tracker = TurnTracker(listener=self._observation.listener, is_sound_told=legs.has_backup)
         self._standing = Standing(agent_id, tracker)
@@ -92,7 +90,7 @@ class Conversation:
         )
         self._observation.follow(recording, copy_audio_to=self._agent_stream.copy_audio_to)
         self._client_stream = ClientStream(
-            self._send_to_agent,
+            lambda data: self._relay_or_fail().send_to_agent(data),
             agent_id_of=self._agent_stream.agent_id_of,
             messages_per_second=limits.messages_per_second,
             observe=self._observe_client,
@@ -121,6 +119,11 @@ class Conversation:
     def conversation_id(self) -> str | None:
         """ElevenLabs' id of it, or ours if it began without ElevenLabs; None until the metadata has come."""
         return self._agent_stream.conversation_id
+
+    @property
+    def provider(self) -> str:
+        """Who leads it now; empty before its first leg."""
+        return "" if self._succession.leg is None else self._succession.leg.provider
 
     @property
     def goes_on_elsewhere(self) -> bool:
@@ -264,9 +267,6 @@ class Conversation:
             if not self._resumption.is_open and self._standing.is_greeted:
                 self._open_resumption(self._resumption)
                 self._relay_or_fail().send_to_client(self._resumption.token_event())
-
-    def _send_to_agent(self, data: bytes) -> None:
-        self._relay_or_fail().send_to_agent(data)
 
     def _relay_or_fail(self) -> Relay:
         if self._relay is None:

@@ -39,6 +39,7 @@ NO_PROVIDER = "no_provider"
 TAKEN_ELSEWHERE = 4409
 """What a connection is closed with whose conversation goes on over another one."""
 
+BY_OPERATOR = "An operator has ended the conversation."
 RESTARTS = "The service is restarting; connect again."
 GOES_ON = "The conversation goes on over another connection."
 NO_ROOM = "No conversation can be taken now; try again."
@@ -47,6 +48,7 @@ SILENT_PEER = "nothing came from the peer"
 
 _LEAVING = frozenset({1000, 1001, 1005})
 _OF_SERVICE = {
+    1000: EndReason.DISABLED,  # by itself the service ends none that politely: an operator does
     1012: EndReason.DRAINED,
     1013: EndReason.LIMIT,
     ACCOUNT_FULL: EndReason.LIMIT,

@@ -21,17 +21,13 @@ from service.conversation.endings import ending_of_client_side
 from service.conversation.recording import Recording
 from service.conversation.turn_account import TurnEnd, TurnListener
 from service.elevenlabs.vocabulary import PROVIDER
-from service.metrics_conversations import FIRST, EndReason, SetupOutcome, TurnOutcome
+from service.metrics_conversations import FAILURES, FIRST, EndReason, SetupOutcome, TurnOutcome
 from service.metrics_elevenlabs import characters_heard, characters_sent, characters_wasted
-from service.metrics_fallback import FailoverCause
+from service.metrics_fallback import WISHED, FailoverCause
 from service.storage.conversation_records import Leg
 from service.traces import ConversationSpan, LegSpan, Traces, TurnSpan
 
-FAILURES = frozenset({EndReason.PROVIDER_FAILED, EndReason.INTERNAL})
-"""Endings that are nobody's wish."""
-
 _OF_THE_CALLER = frozenset({EndReason.NORMAL, EndReason.LEFT, EndReason.IDLE, EndReason.LIMIT})
-_NO_FAILURES = frozenset({FailoverCause.FORCED, FailoverCause.RETURNED, FailoverCause.RESUMED})
 _ENDED, _HANDED_OVER, _FAILED = "ended", "handed_over", "failed"  # what the outcomes of spans are called
 
 
@@ -80,7 +76,7 @@ class Observation:
 
     def leg_changes(self, before: str, now: str, cause: FailoverCause, *, spliced: bool, sound_format: str) -> None:
         """`now` speaks in the place of `before`; `spliced`: in the middle of an answer. Told before the record is."""
-        self._end_leg(_ENDED if cause in _NO_FAILURES else _FAILED)
+        self._end_leg(_ENDED if cause in WISHED else _FAILED)
         self._leg_cause = cause.value
         self._provider = now
         metrics.next_leg_began(now, cause)

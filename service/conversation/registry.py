@@ -1,18 +1,32 @@
 """The conversations of this worker: how many there may be, and the ways to end them all.
 
-The key decision: what the registry knows of a conversation is how it is ended (`DrainableConversation`); it is in the
-registry for as long as its thread runs, also while its client is away.
+The key decision: what the registry knows of a conversation is its name, who leads it and how it is ended
+(`HeldConversation`); it is in the registry for as long as its thread runs, also while its client is away.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from service.conversation.draining import DrainableConversation, DrainTimes, drain_all
 from service.errors import MaintenanceError, ServiceUnavailableError
 from service.metrics_conversations import capacity_is, conversation_is_live
+
+
+class HeldConversation(DrainableConversation, Protocol):
+    """A conversation as its worker sees it."""
+
+    @property
+    def conversation_id(self) -> str | None:
+        """Its id; None until the metadata has come."""
+
+    @property
+    def provider(self) -> str:
+        """Who leads it now; empty before its first leg."""
 
 
 class ConversationRegistry:
@@ -21,17 +35,22 @@ class ConversationRegistry:
     def __init__(self, *, capacity: int, times: DrainTimes | None = None) -> None:
         self._capacity = capacity
         self._times = times or DrainTimes()
-        self._live: set[DrainableConversation] = set()
+        self._live: set[HeldConversation] = set()
         self._lock = threading.Lock()
         self._draining = False
         self._is_shut = False
+
+    @property
+    def capacity(self) -> int:
+        """How many conversations this worker takes."""
+        return self._capacity
 
     def announce(self) -> None:
         """Tell the metrics how many there may be."""
         capacity_is(self._capacity)
 
     @contextmanager
-    def place(self, conversation: DrainableConversation) -> Iterator[None]:
+    def place(self, conversation: HeldConversation) -> Iterator[None]:
         """A place for `conversation` for as long as it runs.
 
         Raises:
@@ -95,6 +114,17 @@ class ConversationRegistry:
             # Each has its own thread: one client that does not read must not keep the others waiting.
             threading.Thread(target=conversation.end, args=(code, reason), daemon=True).start()
 
-    def _all(self) -> list[DrainableConversation]:
+    def end_one(self, conversation_id: str, code: int, reason: str) -> bool:
+        """End the conversation of that id, if it is here; waits for nothing. Whether it was."""
+        found = [each for each in self._all() if each.conversation_id == conversation_id]
+        for conversation in found:
+            threading.Thread(target=conversation.end, args=(code, reason), daemon=True).start()
+        return bool(found)
+
+    def speaking(self) -> dict[str, int]:
+        """How many of them each provider leads now; those that are being opened are nobody's."""
+        return dict(Counter(each.provider for each in self._all() if each.provider))
+
+    def _all(self) -> list[HeldConversation]:
         with self._lock:
             return list(self._live)

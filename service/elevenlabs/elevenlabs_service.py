@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from service.account_limiter import LimiterStats, QueuePosition
+from service.connection_pool import ConnectionPool
 from service.elevenlabs.account_slots import AccountSlots, in_turn
 from service.elevenlabs.agent_answer import PastTurn, ResponseEvent
 from service.elevenlabs.agent_connections import AgentConnections
@@ -147,9 +148,13 @@ class ElevenLabsService:
             if part is not None:
                 part.drain()
 
+    def pools(self) -> list[ConnectionPool[Any]]:
+        """The pools of connections: `agents` and `speech`; empty before `start`."""
+        return [part.pool for part in (self._agents, self._transport) if part is not None]
+
     def pool_stats(self) -> list[PoolStats]:
-        """What the pools of connections tell about themselves: `agents` and `speech`; empty before `start`."""
-        return [part.pool.stats() for part in (self._agents, self._transport) if part is not None]
+        """What they tell about themselves."""
+        return [pool.stats() for pool in self.pools()]
 
     def slot_stats(self) -> dict[LimiterName, LimiterStats]:
         """What the limiters of the account tell about themselves; empty without bounds."""

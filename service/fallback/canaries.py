@@ -47,7 +47,7 @@ class ElevenLabsCanary:
         """Ask for a little. Raises VoceroError."""
         service = self._services[provider]
         if capability is Capability.CONVERSATION and self._agent_id is not None:
-            _open_a_conversation(service, self._agent_id)
+            open_a_conversation(service, self._agent_id)
         else:
             self._speak(service)
 
@@ -63,7 +63,8 @@ class ElevenLabsCanary:
             raise UpstreamProtocolError(f"There is no sound in {len(audio)} bytes of audio.", code="silent")
 
 
-def _open_a_conversation(service: ElevenLabsService, agent_id: str) -> None:
+def open_a_conversation(service: ElevenLabsService, agent_id: str) -> None:
+    """Open one as far as its metadata, and end it. Raises VoceroError."""
     initiation = {"type": ClientEvent.CONVERSATION_INITIATION_CLIENT_DATA}
     with service.open_conversation(agent_id, initiation) as conversation:
         ends_at = time.monotonic() + within_deadline(OPENING_SECONDS)
@@ -78,5 +79,9 @@ def _open_a_conversation(service: ElevenLabsService, agent_id: str) -> None:
 
 def make_canary(settings: Settings, services: Mapping[str, ElevenLabsService]) -> ElevenLabsCanary:
     """Build it as the settings say, for the accounts that `services` reach."""
-    agent_id = settings.elevenlabs_agent_id or min(settings.public_agents, default=None)
-    return ElevenLabsCanary(services, voice_id=settings.canary_voice_id, agent_id=agent_id)
+    return ElevenLabsCanary(services, voice_id=settings.canary_voice_id, agent_id=canary_agent(settings))
+
+
+def canary_agent(settings: Settings) -> str | None:
+    """The agent that a conversation is tried with; None: there is none that anybody may talk to."""
+    return settings.elevenlabs_agent_id or min(settings.public_agents, default=None)

@@ -18,8 +18,10 @@ import structlog
 from service import metrics_conversations, metrics_fallback
 from service.config import Settings
 from service.elevenlabs.fault_actions import FailoverCause, Fault
+from service.errors import ServiceUnavailableError
 from service.fallback.answer_times import AnswerTimes
 from service.fallback.breaker import Breaker
+from service.fallback.breaker_report import BreakerReport
 from service.fallback.breaker_terms import BreakerStatus, BreakerTerms
 from service.fallback.overrides import OverrideBoard
 from service.fallback.shared_breaker import Canary, SharedBreaker
@@ -112,6 +114,11 @@ class FallbackService:
         admitted = tuple(name for name in self.chain if self._admits(name, capability, key))
         return Plan(admitted + tuple(name for name in self.chain if name not in admitted), mode)
 
+    def check(self, capability: Capability) -> None:
+        """Raises ServiceUnavailableError if by an admin's order nobody is to be asked."""
+        if not self.plan(capability, key="").providers:
+            raise ServiceUnavailableError(f"{capability.capitalize()} is switched off at the moment.", retry_after=60.0)
+
     def _admits(self, provider: str, capability: Capability, key: str) -> bool:
         shared = self._breakers.get((provider, capability))
         return shared is None or shared.breaker.admits(key)
@@ -139,6 +146,7 @@ class FallbackService:
         """A provider failed; a fault that says nothing about the provider as a whole is not held against it."""
         shared = self._breakers.get((provider, capability))
         if shared is not None and fault.is_evidence and self._is_breaking:
+            shared.notes.note_fault(fault)
             shared.breaker.failed()
 
     def note_first_audio(self, agent_id: str, provider: str, seconds: float) -> None:
@@ -168,6 +176,13 @@ class FallbackService:
                 status = None if shared is None else shared.breaker.status
                 found.append(ProviderStatus(provider, capability, status))
         return found
+
+    def breakers(self) -> list[BreakerReport]:
+        """Each breaker, for a report of this worker, in the chain's order."""
+        return [
+            shared.notes.report(provider, capability.value, shared.breaker.status)
+            for (provider, capability), shared in self._breakers.items()
+        ]
 
     def overrides(self) -> list[Override]:
         """The newest override of each capability; it may have expired (`Override.mode_at`)."""

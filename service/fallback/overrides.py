@@ -75,6 +75,14 @@ class OverrideBoard:
         """The newest override that this worker knows; it may have expired."""
         return self._held[capability]
 
+    def obeyed(self) -> dict[Capability, int]:
+        """The version of the override that is in force, for each capability; 0: none was ever set, or it is over."""
+        found = {}
+        for capability in Capability:
+            held = self._held[capability]
+            found[capability] = held.version if held.mode_at(self._now()) is held.mode else 0
+        return found
+
     # --- Setting
 
     def set(

@@ -20,6 +20,7 @@ from service.deadline import deadline
 from service.elevenlabs.fault_actions import FaultDomain, fault_of
 from service.errors import UpstreamError, VoceroError
 from service.fallback.breaker import Breaker
+from service.fallback.breaker_report import BreakerNotes, words_of
 from service.fallback.breaker_terms import Opening
 from service.fallback.shared_opening import Shared, SharedOpening
 from service.metrics_fallback import ProbeResult
@@ -56,6 +57,7 @@ class SharedBreaker:
         self.breaker = breaker
         self.provider = provider
         self.capability = capability
+        self.notes = BreakerNotes()
         self._shared = SharedOpening(store, f"{provider}:{capability.value}")
         self._canary = canary
         self._spread_seconds = random.uniform(0, SPREAD_SECONDS) if spread_seconds is None else spread_seconds  # noqa: S311 (no secret)
@@ -135,12 +137,16 @@ class SharedBreaker:
                 self._canary(self.provider, self.capability)
         except Exception as exc:  # noqa: BLE001 (a health probe: whatever goes wrong, it is not healthy)
             result = _result_of(exc)
+            self.notes.note_probe(f"{result.value}: {words_of(fault_of(exc))}")
             log.info(
                 "a probe failed",
                 provider=self.provider, capability=self.capability.value, error=type(exc).__name__, taken=result.value,
             )  # fmt: skip
             return result
-        return ProbeResult.GOOD if self.breaker.now() - begun <= seconds else ProbeResult.BAD
+        taken = self.breaker.now() - begun
+        result = ProbeResult.GOOD if taken <= seconds else ProbeResult.BAD
+        self.notes.note_probe(f"{result.value}: {taken:.2f} s")
+        return result
 
     def _tell(self, opening: Opening, result: ProbeResult) -> None:
         """Ourselves first: local evidence needs nobody."""

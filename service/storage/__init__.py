@@ -31,6 +31,7 @@ from service.storage.deployments import Deployment, Deployments
 from service.storage.erasure_records import JobRun, ProviderDeletion, SubjectKind, Tombstone, subject_hash
 from service.storage.erasures import ProviderDeletions, Tombstones
 from service.storage.job_runs import JobRuns
+from service.storage.leg_changes import LegChange, LegChanges
 from service.storage.overrides import OverrideConflictError, Overrides
 from service.storage.pages import Page
 from service.storage.schema import check_schema
@@ -59,6 +60,8 @@ __all__ = [
     "JobRun",
     "JobRuns",
     "Leg",
+    "LegChange",
+    "LegChanges",
     "Override",
     "OverrideConflictError",
     "OverrideMode",

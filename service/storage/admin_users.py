@@ -40,17 +40,23 @@ class AdminUsers:
         self._database = database
 
     def create(
-        self, name: str, role: AdminRole, *, password_hash: str | None = None, within: Session | None = None
+        self,
+        name: str,
+        role: AdminRole,
+        *,
+        password_hash: str | None = None,
+        user_id: str | None = None,
+        within: Session | None = None,
     ) -> AdminUser:
-        """Make a user; without a password's hash, one that comes by OIDC.
+        """Make a user; without a password's hash, one that comes by OIDC, and whose id its caller knows.
 
         Raises:
-            UserExistsError: there is one of this name.
+            UserExistsError: there is one of this name, or of this id.
             ValueError: the name is empty or longer than 200 characters.
         """
         now = datetime.now(UTC)
         row = AdminUserRow(
-            id=secrets.token_hex(8),
+            id=user_id or secrets.token_hex(8),
             name=_comparable(name),
             password_hash=password_hash,
             role=role,
@@ -88,6 +94,11 @@ class AdminUsers:
                 value_of(AdminUser, row) for row in session.scalars(select(AdminUserRow).order_by(AdminUserRow.name))
             ]
 
+    def hold_all(self, within: Session) -> list[AdminUser]:
+        """Every user, and nobody else changes one until `within` has ended: for what depends on who else there is."""
+        rows = within.scalars(select(AdminUserRow).order_by(AdminUserRow.id).with_for_update())
+        return [value_of(AdminUser, row) for row in rows]
+
     def set_role(self, user_id: str, role: AdminRole, *, within: Session | None = None) -> bool:
         """Give a user another role. False if there is no such user."""
         return self._change(user_id, within, role=role)
@@ -95,6 +106,10 @@ class AdminUsers:
     def set_password_hash(self, user_id: str, password_hash: str, *, within: Session | None = None) -> bool:
         """Give a user another password. False if there is no such user."""
         return self._change(user_id, within, password_hash=password_hash, password_changed_at=datetime.now(UTC))
+
+    def replace_password_hash(self, user_id: str, password_hash: str, *, within: Session | None = None) -> bool:
+        """Keep the same password hashed anew, with other parameters. False if there is no such user."""
+        return self._change(user_id, within, password_hash=password_hash)
 
     def disable(self, user_id: str, *, within: Session | None = None) -> bool:
         """Let a user in no more; the first time stands. False if there is no such user."""

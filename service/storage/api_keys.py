@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from service.storage.database import Database
 from service.storage.models import ApiKeyRow
@@ -47,15 +48,21 @@ class ApiKeys:
     """The `api_keys` table.
 
     A key that was found is remembered for 5 seconds: looking it up took a quarter of the CPU of a speech request
-    (docs/performance.md). So a key revoked by another process is refused 5 seconds later at the latest.
+    (docs/performance.md). So a key revoked by another process is refused 5 seconds later at the latest, or as soon as
+    `forget` is called.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remembered: dict[str, tuple[float, ApiKey]] = {}  # by digest: until when (monotonic), and the key
+        self._forgotten = 0
 
-    def create(self, name: str, *, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
+    def create(
+        self, name: str, *, expires_at: datetime | None = None, within: Session | None = None
+    ) -> tuple[ApiKey, str]:
         """Make a key called `name`; the second value is the key, which cannot be had again.
+
+        `within` is a session of `Database.writing`, for what must come with it or not at all (an audit entry).
 
         Raises:
             ValueError: the name is empty or longer than 200 characters.
@@ -72,7 +79,7 @@ class ApiKeys:
             created_at=datetime.now(UTC),
             expires_at=expires_at,
         )
-        with self._database.writing() as session:
+        with self._database.writing(within) as session:
             session.add(row)
             session.flush()
             return _value(row), key
@@ -88,6 +95,7 @@ class ApiKeys:
         until, found = self._remembered.get(digest, (0.0, None))
         if found is not None and time.monotonic() < until:
             return found
+        forgotten = self._forgotten
         with self._database.reading() as session:
             row = session.scalars(select(ApiKeyRow).where(ApiKeyRow.key_hash == digest)).one_or_none()
         if row is None or not hmac.compare_digest(row.key_hash, digest):
@@ -96,12 +104,18 @@ class ApiKeys:
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
         found = _value(row)
-        self._remembered[digest] = (time.monotonic() + REMEMBER_SECONDS, found)
+        if forgotten == self._forgotten:  # else it was read before what was to be noticed
+            self._remembered[digest] = (time.monotonic() + REMEMBER_SECONDS, found)
         return found
 
-    def revoke(self, key_id: str) -> bool:
+    def forget(self) -> None:
+        """Look every key up again: one was revoked by another process."""
+        self._forgotten += 1
+        self._remembered.clear()
+
+    def revoke(self, key_id: str, *, within: Session | None = None) -> bool:
         """End the key for good; False if there is none with this id. A second time changes nothing."""
-        with self._database.writing() as session:
+        with self._database.writing(within) as session:
             row = session.get(ApiKeyRow, key_id)
             if row is None:
                 return False

@@ -8,6 +8,7 @@ audio path.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -165,6 +166,7 @@ def _all(session: Session) -> Iterator[AuditEntry]:
             return
         after = rows[-1].sequence
         session.expunge_all()
+        time.sleep(0)  # SQLite never waits for a socket: other greenlets get their turn here
 
 
 def _record_pruning(session: Session, before: datetime, actor: str) -> int | None:

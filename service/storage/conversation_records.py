@@ -9,6 +9,9 @@ from enum import StrEnum
 LONGEST_ID = 64
 LONGEST_USER_ID = 256
 
+GOOD_END_CODES = (1000, 1001, 1005)
+"""The close codes of whoever is done, or leaves; 1005 is a close without one."""
+
 
 class Speaker(StrEnum):
     """Whose words an utterance has."""
@@ -99,7 +102,11 @@ class ConversationRecord:
 
 @dataclass(frozen=True)
 class ConversationFilter:
-    """Which conversations to look for: those that meet all that is given. `since` is included, `until` is not."""
+    """Which conversations to look for: those that meet all that is given. `since` is included, `until` is not.
+
+    `unended`: no end of them is known. `ended_badly`: their client's connection did not close as one that is done with.
+    `switched`: more than one provider spoke.
+    """
 
     agent_id: str | None = None
     user_id: str | None = None
@@ -107,3 +114,6 @@ class ConversationFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+    unended: bool = False
+    ended_badly: bool = False
+    switched: bool = False

@@ -138,6 +138,15 @@ class Conversations:
             )
         return replace(record, cost=self._costs.get(conversation_id))
 
+    def legs_of(self, ids: Iterable[str]) -> dict[str, tuple[Leg, ...]]:
+        """The legs of these conversations (not more than a page of them), by number; one without any is missing."""
+        theirs = select(LegRow).where(LegRow.conversation_id.in_(sorted(ids)))
+        found: dict[str, tuple[Leg, ...]] = {}
+        with self._database.reading() as session:
+            for row in session.scalars(theirs.order_by(LegRow.conversation_id, LegRow.number)):
+                found[row.conversation_id] = (*found.get(row.conversation_id, ()), value_of(Leg, row))
+        return found
+
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these conversations are kept."""
         wanted = select(ConversationRow.id).where(ConversationRow.id.in_(sorted(ids)))

@@ -196,7 +196,12 @@ def _parse(url: str) -> URL:
 
 def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
     engine = create_engine(
-        url, connect_args={"timeout": busy_seconds}, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_WAIT_SECONDS
+        url,
+        connect_args={"timeout": busy_seconds},
+        hide_parameters=True,  # an error's text is logged, and these are words and hashes
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_SECONDS,
     )
 
     @event.listens_for(engine, "connect")
@@ -236,6 +241,7 @@ def _postgresql_engine(url: URL, lock_seconds: float, statement_seconds: float) 
             "options": options,
             **network,
         },
+        hide_parameters=True,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_WAIT_SECONDS,

@@ -35,6 +35,7 @@ from service.errors import (
 )
 from service.fallback.backup_speech import BackupSpeech
 from service.services import Services
+from service.storage import Capability
 from service.web.access import FOR_THE_API, check_api_key
 
 log = structlog.get_logger(__name__)
@@ -130,6 +131,7 @@ class SpeechDoor:
         body = _read_body(environ, services.settings.max_request_bytes)
         _check_body(body)
         query: str = environ["QUERY_STRING"]
+        services.legs.fallback.check(Capability.SPEECH)
         backup = self._backup
         if backup is None:
             return _begin(services.elevenlabs.open_speech(route, voice_id, query=query, body=body))

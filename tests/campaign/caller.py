@@ -67,7 +67,14 @@ class Caller:
             TalkError: something that must come did not.
         """
         try:
-            socket = await connect(self._url, max_size=None, max_queue=None, compression=None, ping_interval=None)
+            socket = await connect(
+                self._url,
+                max_size=None,
+                max_queue=None,
+                compression=None,
+                ping_interval=None,
+                open_timeout=LIMIT_SECONDS,
+            )
         except (OSError, InvalidHandshake) as exc:
             raise TalkError(f"no conversation: {exc}") from exc
         self._socket = socket

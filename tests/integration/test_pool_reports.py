@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields, replace
 
+import orjson
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -14,7 +16,8 @@ from redis.retry import Retry
 from scripts.launcher.waiting import wait_until
 from service import pool_reports
 from service.connection_pool import ConnectionPool
-from service.pool_reports import EXPIRY_SECONDS, INDEX_KEY, MAX_WORKERS, PoolReporter, list_reports
+from service.fallback.breaker_report import BreakerReport
+from service.pool_reports import EXPIRY_SECONDS, INDEX_KEY, MAX_WORKERS, PoolReporter, WorkerState, list_reports
 from service.pool_stats import PoolStats
 from tests.servers import free_port
 
@@ -87,6 +90,64 @@ def test_listing_costs_the_same_however_many_keys_there_are_of_others(store: red
     called = {name.removeprefix("cmdstat_") for name in store.info("commandstats")}
     assert {"zrange", "mget"} <= called
     assert not {"keys", "scan", "sort"} & called  # the session's service may do other things meanwhile
+
+
+def test_a_worker_tells_how_it_is_beside_its_pools(store: redis.Redis) -> None:
+    state = WorkerState(
+        draining=True,
+        capacity=800,
+        started_at=1_800_000_000.5,
+        loop_lag_seconds=0.02,
+        dependencies={"redis": "ok", "database": "unreachable"},
+        speaking={"elevenlabs": 3, "local": 1},
+        limiters=({"name": "agents", "waiting": {"live_turn": 2}},),
+        breakers=(BreakerReport("elevenlabs", "speech", "open", last_fault="busy (provider)", calls=5),),
+        secrets={"state": "fresh", "read_at": 1.5},
+        chains={"conversation": ("elevenlabs", "local")},
+        modes={"conversation": 7, "speech": 0},
+        sandbox=True,
+    )
+    PoolReporter(store, node="n", worker="w", pools=list, state=lambda: state).publish()
+    (report,) = list_reports(store)
+    assert {each.name: getattr(report, each.name) for each in fields(WorkerState)} == vars(state)
+
+
+def test_a_worker_of_another_version_is_read_as_far_as_it_is_known(store: redis.Redis) -> None:
+    reporter(store, "1").publish()
+    (known,) = list_reports(store)
+    written = orjson.loads(store.get("vocero:pool_report:node-1/1"))
+    older = {name: written[name] for name in ("node", "worker", "reported_at", "pools")}
+    store.set("vocero:pool_report:node-1/1", orjson.dumps(older))
+    assert list_reports(store) == [replace(known, version="", maintenance=None)]
+    written["breakers"] = [{"provider": "p", "capability": "c", "state": "resting", "mood": "fine"}]
+    store.set("vocero:pool_report:node-1/1", orjson.dumps({**written, "shoes": 2}))
+    assert list_reports(store) == [replace(known, breakers=(BreakerReport("p", "c", "resting"),))]
+
+
+def test_a_worker_that_cannot_tell_how_it_is_tells_the_rest(store: redis.Redis) -> None:
+    def broken() -> WorkerState:
+        raise ZeroDivisionError
+
+    PoolReporter(store, node="n", worker="w", pools=list, conversations=lambda: 3, state=broken).publish()
+    (report,) = list_reports(store)
+    assert (report.conversations, report.capacity) == (3, 0)
+
+
+def test_what_is_added_after_a_report_ends_neither_it_nor_the_reporter(store: redis.Redis) -> None:
+    added = threading.Event()
+
+    def add() -> None:
+        added.set()
+        raise redis.ConnectionError("gone")
+
+    running = PoolReporter(store, node="n", worker="w", pools=list, add=add)
+    running.start()
+    try:
+        assert added.wait(10)
+        assert [each.worker for each in list_reports(store)] == ["w"]
+    finally:
+        running.close()
+    assert list_reports(store) == []
 
 
 def test_a_worker_reports_by_itself_and_takes_its_report_back_when_it_leaves(store: redis.Redis) -> None:

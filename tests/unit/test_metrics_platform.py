@@ -13,7 +13,7 @@ from service import metrics_platform as platform
 from service import redis_keys
 from service.loop_watch import LATE_SECONDS, TICK_SECONDS, LoopWatch
 from service.measured_redis import use_of
-from service.metrics_platform import Method, RedisUse, StatusClass
+from service.metrics_platform import Method, OrderKind, OrderOutcome, RedisUse, StatusClass
 from service.web.http_metrics import method_of, status_of
 
 UNITS = ("_seconds", "_bytes", "_ratio", "_info")
@@ -70,6 +70,26 @@ def test_only_ticks_that_are_late_are_told_with_how_late_they_were() -> None:
     Loop([0.0, LATE_SECONDS * 0.9, 0.2, 0.0, 0.05]).watch.run()
     after = [value(name) for name in (*names, "vocero_event_loop_ticks_total")]
     assert [one - other for one, other in zip(after, before, strict=True)] == pytest.approx([2, 0.25, 6])
+
+
+def test_the_worst_of_the_last_ten_seconds_is_known_and_then_forgotten() -> None:
+    ticks_a_second = round(1 / TICK_SECONDS)
+    loop = Loop([0.2, 0.05] + [0.0] * (3 * ticks_a_second))
+    loop.watch.run()
+    assert loop.watch.recent_lag == pytest.approx(0.2)
+    loop = Loop([0.2] + [LATE_SECONDS / 2] * (12 * ticks_a_second))
+    loop.watch.run()
+    assert loop.watch.recent_lag == 0
+
+
+def test_orders_are_counted_by_kinds_that_are_known() -> None:
+    series = {"kind": "other", "outcome": "unknown"}
+    before = value("vocero_orders_total", **series)
+    platform.order_answered("what somebody said", OrderOutcome.UNKNOWN)
+    assert value("vocero_orders_total", **series) == before + 1
+    for kind in OrderKind:
+        for outcome in OrderOutcome:
+            assert REGISTRY.get_sample_value("vocero_orders_total", {"kind": kind, "outcome": outcome}) is not None
 
 
 @pytest.fixture

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 import redis
+import requests
 
+from migrations import runner
+from scripts.launcher.waiting import wait_until
 from service.fallback.overrides import OverrideBoard
-from service.storage import Capability, OverrideMode, Overrides, open_database
-from tests.conftest import StartSandbox, StartService
+from service.pool_reports import list_reports
+from service.storage import ApiKeys, Capability, OverrideMode, Overrides, open_database
+from tests import servers
 from tests.integration.failover.conftest import PATIENT, Dial
 from tests.servers import RunningSandbox, RunningService
 
@@ -19,46 +22,74 @@ from tests.servers import RunningSandbox, RunningService
 class Admin:
     """Sets overrides as the dashboard does: from another process than the service's."""
 
-    def __init__(self, board: OverrideBoard, version: int) -> None:
+    def __init__(self, board: OverrideBoard, overrides: Overrides, store: redis.Redis) -> None:
         self._board = board
-        self._version = version
+        self._overrides = overrides
+        self._store = store
 
-    def order(self, mode: OverrideMode, *, seconds: float = 600.0) -> None:
-        self._version = self._board.set(
-            Capability.CONVERSATION,
+    def order(
+        self, mode: OverrideMode, *, seconds: float = 600.0, capability: Capability = Capability.CONVERSATION
+    ) -> None:
+        """Returns when the worker says that it obeys."""
+        made = self._board.set(
+            capability,
             mode,
             reason="a test",
             author="ana",
-            expected_version=self._version,
+            expected_version=self._overrides.get(capability).version,
             seconds=seconds,
-        ).version
+        )
+        wait_until(lambda: [each.modes[capability] for each in list_reports(self._store)] == [made.version], 10.0)
 
 
-@pytest.fixture
-def own_sandbox(start_sandbox: StartSandbox) -> RunningSandbox:
-    return start_sandbox()
+@pytest.fixture(scope="module")
+def own_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
+    running = servers.start_sandbox(tmp_path_factory.mktemp("ordered"))
+    yield running
+    running.child.stop()
 
 
-@pytest.fixture
-def service(own_sandbox: RunningSandbox, start_service: StartService, database_url: str) -> RunningService:
-    return start_service(ELEVENLABS_BASE_URL=own_sandbox.url, VOCERO_DATABASE_URL=database_url, **PATIENT)
+@pytest.fixture(scope="module")
+def service(
+    own_sandbox: RunningSandbox,
+    tmp_path_factory: pytest.TempPathFactory,
+    service_settings: dict[str, str],
+    valkey: str,
+    _redis_databases: Iterator[int],
+) -> Iterator[RunningService]:
+    """For all of these, with a database and a Redis that no other service obeys; each test leaves no override."""
+    folder = tmp_path_factory.mktemp("obeying")
+    ours = {
+        "ELEVENLABS_BASE_URL": own_sandbox.url,
+        "VOCERO_DATABASE_URL": f"sqlite:///{folder}/vocero.db",
+        "VOCERO_REDIS_URL": valkey.replace("db=0", f"db={next(_redis_databases)}"),
+    }
+    runner.upgrade(ours["VOCERO_DATABASE_URL"])
+    database = open_database(ours["VOCERO_DATABASE_URL"])
+    _, key = ApiKeys(database).create("tests")
+    database.close()
+    running = servers.start_service(folder, key, {**service_settings, **ours, **PATIENT})
+    yield running
+    running.stop()
 
 
 @pytest.fixture
 def admin(service: RunningService) -> Iterator[Admin]:
     database = open_database(service.environment["VOCERO_DATABASE_URL"], busy_seconds=5.0)
     with redis.Redis.from_url(service.environment["VOCERO_REDIS_URL"], socket_timeout=5) as store:
-        version = Overrides(database).get(Capability.CONVERSATION).version
-        admin = Admin(OverrideBoard(database, store), version)
+        admin = Admin(OverrideBoard(database, store), Overrides(database), store)
         yield admin
-        admin.order(OverrideMode.AUTO)
+        for capability in Capability:
+            admin.order(OverrideMode.AUTO, capability=capability)
     database.close()
 
 
 def conversations_at(sandbox: RunningSandbox) -> int:
-    with urllib.request.urlopen(f"{sandbox.url}/sandbox/stats", timeout=10) as answer:
-        stats = json.load(answer)
-    return int(stats["concurrency"]["agents"]["peak"])
+    return len(requests.get(f"{sandbox.url}/sandbox/conversations", timeout=10).json())
+
+
+def speeches_at(sandbox: RunningSandbox) -> int:
+    return int(requests.get(f"{sandbox.url}/sandbox/stats", timeout=10).json()["characters"])
 
 
 def test_a_conversation_moves_between_two_turns_and_comes_back(
@@ -89,7 +120,6 @@ def test_while_the_fallback_is_forced_elevenlabs_is_not_asked(
     service: RunningService, own_sandbox: RunningSandbox, admin: Admin, dial: Dial
 ) -> None:
     admin.order(OverrideMode.FORCED_FALLBACK)
-    _until_obeyed(service, dial, provider="local")
     before = conversations_at(own_sandbox)
     talk = dial(service)
     greeting = talk.until("agent_response")["agent_response_event"]["agent_response"]
@@ -118,8 +148,19 @@ def test_an_override_ends_by_itself(service: RunningService, admin: Admin, dial:
     assert talk.until("agent_changed")["agent_changed_event"]["cause"] == "returned"
 
 
-def _until_obeyed(service: RunningService, dial: Dial, *, provider: str) -> None:
-    talk = dial(service)
-    while "stand-in" not in talk.until("agent_response")["agent_response_event"]["agent_response"]:
-        assert talk.until("agent_changed")["agent_changed_event"]["to"] == provider
-        return
+def test_speech_obeys_too(service: RunningService, own_sandbox: RunningSandbox, admin: Admin) -> None:
+    url = f"{service.url}/v1/text-to-speech/21m00Tcm4TlvDq8ikWAM"
+
+    def speak() -> requests.Response:
+        return requests.post(url, json={"text": "Good morning."}, headers={"xi-api-key": service.api_key}, timeout=20)
+
+    assert speak().ok
+    admin.order(OverrideMode.DISABLED, capability=Capability.SPEECH)
+    refused = speak()
+    assert refused.status_code == 503
+    assert "Speech is switched off" in refused.text
+
+    admin.order(OverrideMode.FORCED_FALLBACK, capability=Capability.SPEECH)
+    before = speeches_at(own_sandbox)
+    assert speak().ok
+    assert speeches_at(own_sandbox) == before

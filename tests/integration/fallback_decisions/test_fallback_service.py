@@ -74,6 +74,17 @@ def test_one_that_fails_is_asked_last_and_for_that_capability_alone(make: Make) 
     assert service.plan(SPEECH, key="conv").providers == ("elevenlabs", "elevenlabs_2", "local")
 
 
+def test_a_report_names_the_last_fault_that_spoke_against_a_provider(make: Make) -> None:
+    service = make()
+    break_down(service)
+    service.failed("elevenlabs", TALK, fault_of(UpstreamRequestError("It was asked wrongly.", code="bad", status=400)))
+    found = {(each.provider, each.capability): (each.state, each.last_fault) for each in service.breakers()}
+    assert found == {
+        ("elevenlabs", "conversation"): ("open", "server_error: http_500 (provider)"),
+        ("elevenlabs", "speech"): ("closed", None),
+    }
+
+
 def test_one_that_answers_slowly_is_asked_last(make: Make) -> None:
     service = make(breaker_slow_seconds=2.0)
     for _ in range(5):

@@ -17,6 +17,7 @@ from scripts.launcher.waiting import wait_until
 from service.errors import RequestError, ServiceUnavailableError
 from service.fallback.override_notes import OverrideNotes
 from service.fallback.overrides import CALM_DATABASE_SECONDS, DATABASE_SECONDS, OverrideBoard
+from service.fallback.speaking_agents import SpeakingAgents
 from service.fallback.upkeep import Upkeep
 from service.storage import (
     AuditFilter,
@@ -74,7 +75,7 @@ def running(database: Database, own_valkey: OwnValkey) -> Iterator[list[Override
     boards = [OverrideBoard(database, own_valkey.client()) for _ in range(4)]
     with ExitStack() as stack:
         for board in boards:
-            upkeep = Upkeep(board, [])
+            upkeep = Upkeep(board, [], speaking=SpeakingAgents(own_valkey.client()))
             upkeep.start()
             stack.callback(upkeep.close)
         yield boards
@@ -99,6 +100,16 @@ def test_it_is_over_for_all_workers_when_its_time_is(running: list[OverrideBoard
     wait_until(lambda: all(board.mode(TALK) is FORCED for board in running), 5.0)
     wait_until(lambda: all(board.mode(TALK) is AUTO for board in running), 5.0)
     assert abs((datetime.now(UTC) - made.expires_at).total_seconds()) < 1.0
+
+
+def test_the_version_that_is_in_force_is_told_and_none_when_its_time_is_over(worker: Worker) -> None:
+    assert worker.board.obeyed() == {TALK: 0, SPEECH: 0}
+    worker.order(FORCED, seconds=60.0)
+    assert worker.board.obeyed() == {TALK: 1, SPEECH: 0}
+    worker.clock.go_on(60.0)
+    assert worker.board.obeyed() == {TALK: 0, SPEECH: 0}
+    worker.order(AUTO, seen=1)
+    assert worker.board.obeyed() == {TALK: 2, SPEECH: 0}
 
 
 def test_who_orders_obeys_at_once(worker: Worker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from scripts.launcher.waiting import wait_until
 from service.errors import PoolClosedError
 from service.pool_parts import PoolLimits
 from tests.unit.connection_pool.conftest import MakePool
-from tests.unit.connection_pool.killable_proxy import EchoServer, KillableProxy, exchange
+from tests.unit.connection_pool.killable_proxy import EchoServer, KillableProxy, exchange, open_socket
 from tests.unit.connection_pool.test_pool_lending import Aside, Pool, wait_for_waiters
 
 
@@ -208,3 +209,30 @@ def test_closing_does_not_wait_longer_than_it_may_for_an_opening_that_hangs(
     go_on.set()
     wait_until(lambda: pool.stats().size == 0, 20, "what came late is closed")
     assert pool.stats().retired == 1
+
+
+def test_a_pool_that_was_started_without_ready_connections_cannot_be_told_to_keep_some(make_pool: MakePool) -> None:
+    """Those would be opened by callers themselves, without a deadline."""
+    pool = make_pool(opens_at_once=True)
+    with pytest.raises(ValueError, match="was started without connections that lie ready"):
+        pool.resize(min_idle=1, max_size=4)
+    pool.resize(min_idle=0, max_size=2)
+    assert pool.stats().max_size == 2
+
+
+def test_a_refill_does_not_wait_because_opening_has_just_failed(make_pool: MakePool, proxy: KillableProxy) -> None:
+    fails = threading.Event()
+    fails.set()
+
+    def open_connection() -> socket.socket:
+        if fails.is_set():
+            raise OSError("away")
+        return open_socket(proxy.port)
+
+    pool = make_pool(open_connection=open_connection, min_idle=1)
+    wait_until(lambda: pool._state.next_refill_in(time.monotonic()) is not None, 10, "it waits after a failure")
+    fails.clear()
+    with pool._lock:
+        pool._state._refill_from = time.monotonic() + 3600
+    pool.refill()
+    wait_until(lambda: pool.stats().idle == 1, 10, "it is opened all the same")

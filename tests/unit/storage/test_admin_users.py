@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from service.errors import ServiceUnavailableError
 from service.storage import AdminRole, AdminUser, AdminUsers, Database, UserExistsError
 
 
@@ -100,3 +104,22 @@ def found(users: AdminUsers, user: AdminUser) -> AdminUser:
     again = users.get(user.id)
     assert again is not None
     return again
+
+
+def test_two_who_each_take_a_right_away_if_another_admin_is_left_leave_one(database: Database) -> None:
+    users = AdminUsers(database)
+    admins = [users.create(name, AdminRole.ADMIN, password_hash="$argon2id$x") for name in ("ana", "ben")]
+    both_are_ready = threading.Barrier(2)
+
+    def take_from(user: AdminUser) -> None:
+        both_are_ready.wait(10)
+        with suppress(ServiceUnavailableError), database.writing() as session:  # SQLite waits for a moment only
+            if sum(each.role is AdminRole.ADMIN for each in users.hold_all(session)) > 1:
+                users.set_role(user.id, AdminRole.VIEWER, within=session)
+
+    threads = [threading.Thread(target=take_from, args=(admin,)) for admin in admins]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(user.role for user in users.list_all()) == [AdminRole.ADMIN, AdminRole.VIEWER]

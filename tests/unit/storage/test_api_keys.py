@@ -96,3 +96,24 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
 def test_a_name_of_no_use_is_refused(database: Database, name: str) -> None:
     with pytest.raises(ValueError, match="1 to 200 characters"):
         ApiKeys(database).create(name)
+
+
+def test_a_key_comes_and_ends_with_what_must_come_with_it_or_not_at_all(database: Database) -> None:
+    keys = ApiKeys(database)
+    kept, key = keys.create("kept")
+    with pytest.raises(ZeroDivisionError), database.writing() as session:
+        keys.create("never", within=session)
+        keys.revoke(kept.id, within=session)
+        raise ZeroDivisionError
+    assert keys.list_all() == [kept]
+    assert keys.verify(key) == kept
+
+
+def test_what_another_process_has_revoked_is_refused_at_once_when_keys_are_forgotten(database: Database) -> None:
+    here, elsewhere = ApiKeys(database), ApiKeys(database)
+    made, key = here.create("shop")
+    assert here.verify(key) == made
+    elsewhere.revoke(made.id)
+    assert here.verify(key) == made  # as it was remembered
+    here.forget()
+    assert here.verify(key) is None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.errors import RequestError
-from service.storage import ConversationFilter, Conversations, Database, Leg, Speaker, Utterance
+from service.storage import ConversationFilter, Conversations, Database, EndedBy, Leg, Speaker, Utterance
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -47,6 +47,27 @@ def test_each_filter_leaves_what_meets_it(conversations: Conversations) -> None:
     assert found(conversations, since=NOON + timedelta(hours=9)) == ["c11", "c10", "c09"]
     assert found(conversations, until=NOON + timedelta(hours=1)) == ["c00"]
     assert found(conversations, agent_id="nobody") == []
+
+
+def test_how_it_ended_and_who_spoke_can_be_looked_for(conversations: Conversations) -> None:
+    ends = {"c03": 1000, "c04": 1001, "c05": 1011, "c06": 1006}
+    for name, code in ends.items():
+        conversations.end(name, ended_at=NOON, ended_by=EndedBy.AGENT, code=code, reason=None)
+    conversations.put_leg(Leg("c05", 2, "elevenlabs", NOON))
+    conversations.put_leg(Leg("c07", 2, "local", NOON))
+    assert set(found(conversations, unended=True)).isdisjoint(ends)
+    assert found(conversations, ended_badly=True) == ["c06", "c05"]
+    assert found(conversations, switched=True) == ["c07"]
+
+
+def test_legs_are_given_by_conversation_and_number(conversations: Conversations) -> None:
+    conversations.put_leg(Leg("c07", 2, "local", NOON))
+    legs = conversations.legs_of(["c07", "c08", "nobody"])
+    assert {name: [leg.provider for leg in theirs] for name, theirs in legs.items()} == {
+        "c07": ["elevenlabs", "local"],
+        "c08": ["elevenlabs"],
+    }
+    assert conversations.legs_of([]) == {}
 
 
 def test_words_are_found_whatever_their_case_and_as_they_are_written(conversations: Conversations) -> None:

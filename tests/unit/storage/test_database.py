@@ -87,9 +87,11 @@ def test_a_block_that_raises_writes_nothing(database: Database) -> None:
     assert ApiKeys(database).list_all() == []
 
 
-def test_the_same_digest_twice_is_refused(database: Database) -> None:
-    with pytest.raises(IntegrityError), database.writing() as session:
+def test_the_same_digest_twice_is_refused_and_the_error_shows_no_value(database: Database) -> None:
+    with pytest.raises(IntegrityError) as refused, database.writing() as session:
         session.add_all([_row("one"), _row("two")])
+    assert "INSERT INTO api_keys" in str(refused.value)
+    assert "one" not in str(refused.value).partition("[SQL")[2]
 
 
 def test_postgresql_gives_up_on_locks_and_long_statements(postgresql: str) -> None:
