@@ -1,7 +1,7 @@
 # Every target prepares .venv with what it needs (scripts/bootstrap.py); a second time that costs nothing.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench soak clean
+.PHONY: help environment run test parts lint bench soak clean
 
 # Where it is set, each of some hundred processes compiles its modules again: a fifth of what the tests cost.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,13 +22,19 @@ BOOTSTRAP = @command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). I
 	exec $(PYTHON) scripts/bootstrap.py
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+environment: ## make .venv with everything in it
+	$(BOOTSTRAP) $(ALL_EXTRAS)
 
 run: ## run Vocero here (LOCAL=0: without voice and ears; V=1: show the logs)
 	$(BOOTSTRAP) $(RUN_EXTRAS) -m scripts.run $(if $(V),--verbose)
 
 test: ## run every test, after getting what they need (ARGS=...: for pytest)
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.run_tests $(ARGS)
+
+parts: ## get what the tests need besides Python packages (make test does so too)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.test_parts
 
 lint: ## check style, types and the layers
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.lint

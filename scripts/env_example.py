@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from dashboard.settings import DashboardSettings
 from scripts.launcher.plan import LauncherSettings
 from scripts.reversal.options import RollbackSettings
 from service.config import Settings
@@ -23,6 +24,7 @@ HEAD = """\
 # ELEVENLABS_BASE_URL, ELEVENLABS_AGENT_ID, VOCERO_SANDBOX and VOCERO_PUBLIC_AGENTS for it, and it always brings
 # a Valkey and a database of its own where VOCERO_REDIS_URL and VOCERO_DATABASE_URL are not set.
 """
+DASHBOARD_HEAD = "\n\n# ----- The dashboard, which reads the others too\n"
 LAUNCHER_HEAD = "\n\n# ----- Read by `make run` only\n"
 ROLLBACK_HEAD = "\n\n# ----- Read by `python -m scripts.rollback` only\n"
 SIGNS = ((Ge, "ge", "at least"), (Gt, "gt", "more than"), (Le, "le", "at most"), (Lt, "lt", "less than"))
@@ -31,9 +33,12 @@ SIGNS = ((Ge, "ge", "at least"), (Gt, "gt", "more than"), (Le, "le", "at most"),
 def text() -> str:
     """The whole file."""
     blocks = [_block(field) for field in Settings.model_fields.values()]
+    dashboard = [
+        _block(field) for name, field in DashboardSettings.model_fields.items() if name not in Settings.model_fields
+    ]
     launcher = [_block(field) for field in LauncherSettings.model_fields.values()]
     rollback = [_block(field) for field in RollbackSettings.model_fields.values()]
-    return HEAD + "".join(blocks) + LAUNCHER_HEAD + "".join(launcher) + ROLLBACK_HEAD + "".join(rollback)
+    return "".join([HEAD, *blocks, DASHBOARD_HEAD, *dashboard, LAUNCHER_HEAD, *launcher, ROLLBACK_HEAD, *rollback])
 
 
 def variables(settings: type[BaseSettings]) -> list[str]:

@@ -19,21 +19,23 @@ from typing import NoReturn
 
 import redis
 
+from dashboard.access.first_user import first_admin, somebody_can_enter
 from scripts.launcher import probes, valkey
-from scripts.launcher.banner import banner
+from scripts.launcher.banner import Entrance, banner
 from scripts.launcher.child import Child, ChildFailedError, stop_all
 from scripts.launcher.log_tail import LogTail
 from scripts.launcher.plan import Plan, check_ports, make_plan
 from scripts.launcher.state import development_key, private_state
 from scripts.launcher.waiting import wait_until
 from service.errors import ConfigurationError
-from service.storage import Database, check_schema, open_database
+from service.storage import AdminUsers, Database, check_schema, open_database
 from service.storage.schema import SCHEMA_REVISION
 
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY_SECONDS = 30.0
 SANDBOX_SECONDS = 120.0
 SERVICE_SECONDS = 120.0
+DASHBOARD_SECONDS = 60.0
 SERVICE_STOP_SECONDS = 10.0
 MIGRATION_SECONDS = 60.0
 DATABASE_SECONDS = 5.0
@@ -75,13 +77,16 @@ def _run(plan: Plan, children: list[Child], *, verbose: bool) -> NoReturn:
     if plan.sandbox_port is not None:
         waits.append(_start_sandbox(plan, plan.sandbox_port, children))
     key = _prepare_database(plan, children)
+    entrance = _prepare_dashboard(plan)
+    if plan.dashboard is not None and entrance.is_open:
+        waits.append(_start_dashboard(plan, plan.dashboard, children))
     waits.append(_start_service(plan, children))
     tail = LogTail(children if verbose else [])
     _say(f"Starting {', '.join(child.name for child in children)} ...")
     for wait in waits:
         wait()
     _say(f"Ready after {time.monotonic() - started:.1f} s.")
-    _say(banner(plan, key))
+    _say(banner(plan, key, entrance))
     while True:
         for child in children:
             child.check()
@@ -141,6 +146,14 @@ def _start_service(plan: Plan, children: list[Child]) -> Callable[[], None]:
     return lambda: child.wait_until_ready(lambda: probes.answers(f"{plan.page}/livez"), SERVICE_SECONDS)
 
 
+def _start_dashboard(plan: Plan, address: str, children: list[Child]) -> Callable[[], None]:
+    command = [sys.executable, "-m", "gunicorn", "-c", "dashboard/gunicorn_conf.py", "dashboard.wsgi:app"]
+    child = _child(plan, "dashboard", command)
+    children.append(child)
+    child.start()
+    return lambda: child.wait_until_ready(lambda: probes.answers(f"{address}/livez"), DASHBOARD_SECONDS)
+
+
 def _child(plan: Plan, name: str, command: list[str], *, stop_seconds: float = 5.0) -> Child:
     return Child(
         name,
@@ -161,6 +174,20 @@ def _prepare_database(plan: Plan, children: list[Child]) -> str | None:
         if not _has_newest_schema(database):
             _migrate(plan, children)
         return development_key(database, plan.state / "development-api-key")
+    finally:
+        database.close()
+
+
+def _prepare_dashboard(plan: Plan) -> Entrance:
+    """Make the first user of the embedded database; who may enter a database of the user's is not ours to say."""
+    if plan.dashboard is None:
+        return Entrance(is_open=False)
+    database = open_database(plan.database_url, busy_seconds=DATABASE_SECONDS)
+    try:
+        users = AdminUsers(database)
+        password = first_admin(users) if plan.has_own_database else None
+        has_provider = bool(plan.environment.get("VOCERO_OIDC_ISSUER"))
+        return Entrance(is_open=somebody_can_enter(users, has_provider=has_provider), password=password)
     finally:
         database.close()
 

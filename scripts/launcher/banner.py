@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from dataclasses import dataclass
 from pathlib import Path
+
+from dashboard.access.first_user import FIRST_USER
 
 from scripts.launcher.plan import Plan
 
 NO_LOCAL = "none: the `local` extra is not installed (make run without LOCAL=0)"
 
 
-def banner(plan: Plan, key: str | None) -> str:
+@dataclass(frozen=True)
+class Entrance:
+    """The dashboard's: `is_open` when there is somebody who can enter; `password` of a user who was made just now."""
+
+    is_open: bool
+    password: str | None = None
+
+
+def banner(plan: Plan, key: str | None, entrance: Entrance) -> str:
     """The text to print once everything answers. `key` is the development API key, if there is one."""
     rows = [
         ("ElevenLabs", _elevenlabs(plan)),
@@ -29,6 +40,7 @@ def banner(plan: Plan, key: str | None) -> str:
         "",
         *(f"    {name:<12}{value}" for name, value in rows),
         "",
+        *_dashboard(plan, entrance),
         f"  API key     {shown_key}",
         f'  Python SDK  ElevenLabs(base_url="{plan.page}", api_key="{key or "..."}")',
         f"  Logs        {_short(plan.state)}/logs/*.log",
@@ -36,6 +48,20 @@ def banner(plan: Plan, key: str | None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _dashboard(plan: Plan, entrance: Entrance) -> list[str]:
+    if plan.dashboard is None:
+        return ["  Dashboard   none (VOCERO_DASHBOARD_PORT=0)"]
+    command = ".venv/bin/python -m scripts.admin_users"
+    if not entrance.is_open:
+        return [f"  Dashboard   not started, nobody may enter; make a user: {command} create NAME --role admin"]
+    lines = [f"  Dashboard   {plan.dashboard}/"]
+    if entrance.password is not None:
+        lines.append(f"  Sign in as  {FIRST_USER}, with the password {entrance.password} (shown this once)")
+    elif plan.has_own_database:
+        lines.append(f"  Sign in as  {FIRST_USER} (password lost: {command} reset-password {FIRST_USER})")
+    return lines
 
 
 def _elevenlabs(plan: Plan) -> str:

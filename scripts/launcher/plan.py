@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dashboard.settings import DashboardSettings, load_dashboard_settings
 from scripts.launcher import probes, valkey
-from service.config import Settings, load_settings
+from service.config import load
 from service.errors import ConfigurationError
 
 SANDBOX_KEY = "sandbox-key"
@@ -46,7 +47,7 @@ class LauncherSettings(BaseSettings):
 class Plan:
     """What is started, and with what. `environment` is that of every child."""
 
-    settings: Settings
+    settings: DashboardSettings
     environment: Mapping[str, str]
     state: Path
     valkey_socket: Path | None
@@ -66,6 +67,13 @@ class Plan:
         return f"{_address(self.settings.ops_host, self.settings.ops_port)}/metrics"
 
     @property
+    def dashboard(self) -> str | None:
+        """The dashboard's address on this machine; None if there is none."""
+        if not self.settings.dashboard_port:
+            return None
+        return _address(self.settings.dashboard_host, self.settings.dashboard_port)
+
+    @property
     def database_url(self) -> str:
         return self.settings.database_url.get_secret_value()
 
@@ -79,7 +87,7 @@ def make_plan(root: Path, env_file: Path) -> Plan:
         ConfigurationError: a variable is wrong or missing; one line that names it.
     """
     _fill_from_file(env_file)
-    launcher = _launcher_settings()
+    launcher = load(LauncherSettings)
     state = (root / launcher.state_dir).resolve()
     sandbox_port = _plan_elevenlabs(launcher.sandbox_port)
     socket = None
@@ -90,7 +98,7 @@ def make_plan(root: Path, env_file: Path) -> Plan:
     if has_own_database:
         os.environ["VOCERO_DATABASE_URL"] = f"sqlite:///{state}/vocero.db"
     return Plan(
-        settings=load_settings(),
+        settings=load_dashboard_settings(),
         environment={**os.environ, "PYTHONUNBUFFERED": "1"},
         state=state,
         valkey_socket=socket,
@@ -110,6 +118,8 @@ def check_ports(plan: Plan) -> None:
         wanted.append(("VOCERO_SANDBOX_PORT", "127.0.0.1", plan.sandbox_port))
     if plan.settings.ops_port:
         wanted.append(("VOCERO_OPS_PORT", plan.settings.ops_host, plan.settings.ops_port))
+    if plan.settings.dashboard_port:
+        wanted.append(("VOCERO_DASHBOARD_PORT", plan.settings.dashboard_host, plan.settings.dashboard_port))
     for variable, host, port in wanted:
         reason = probes.why_not_free(host, port)
         if reason is not None:
@@ -129,14 +139,6 @@ def _fill_from_file(path: Path) -> None:
             os.environ[name] = value
     for name in [name for name, value in os.environ.items() if name.startswith(ours) and not value]:
         del os.environ[name]
-
-
-def _launcher_settings() -> LauncherSettings:
-    try:
-        return LauncherSettings()  # type: ignore[call-arg]  # every field comes from the environment or its default
-    except ValidationError as exc:
-        first = exc.errors(include_input=False, include_url=False)[0]
-        raise ConfigurationError(f"{first['loc'][0]}: {first['msg']}.") from None
 
 
 def _plan_elevenlabs(sandbox_port: int) -> int | None:

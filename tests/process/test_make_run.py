@@ -63,7 +63,7 @@ class Launch:
 
     def __call__(self, **environment: str) -> Launched:
         port, state = free_port(), self._folder / "state"
-        names = ("VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT")
+        names = ("VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT", "VOCERO_DASHBOARD_PORT")
         ports = {"VOCERO_PORT": str(port), **{name: str(free_port()) for name in names}}
         settings = {"VOCERO_STATE_DIR": str(state), **ports, **environment}
         output = self._folder / f"output-{len(self._started)}"
@@ -119,7 +119,12 @@ def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_th
 ) -> None:
     first = launch()
     children = first.wait_until_ready()
-    assert len(children) >= 4, "Valkey, the sandbox, gunicorn and its worker"
+    assert len(children) >= 6, "Valkey, the sandbox, the dashboard and the service, each with its worker"
+    entrance = re.search(r"Dashboard   (http://\S+)/\n  Sign in as  admin, with the password (\S+) ", first.said)
+    assert entrance, first.said
+    dashboard, password = entrance.groups()
+    assert probes.answers(f"{dashboard}/login")
+    assert password not in "".join(path.read_text() for path in first.state.rglob("*.log"))
     assert f"http://127.0.0.1:{first.port}/" in first.said
     assert "SANDBOX" in first.said
     assert probes.answers(f"http://127.0.0.1:{first.port}/")
@@ -139,6 +144,7 @@ def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_th
     second = launch()
     children = second.wait_until_ready()
     assert second.key == first.key
+    assert "password lost:" in second.said, "it is shown once"
     assert_state_is_private(second)
     os.kill(second.process.pid, signal.SIGTERM)
     assert second.wait_until_ended() == 0
@@ -164,7 +170,7 @@ def test_a_second_launcher_does_not_touch_the_firsts_state_and_killing_that_outr
 def test_a_childs_death_ends_the_others_and_is_told_with_its_log(launch: Launch, name: str) -> None:
     launched = launch()
     children = launched.wait_until_ready()
-    words = {"valkey": "valkey-server", "sandbox": "sandbox", "service": "gunicorn"}[name]
+    words = {"valkey": "valkey-server", "sandbox": "sandbox", "service": "service/gunicorn_conf.py"}[name]
     victim = next(pid for pid in children if words in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(victim, signal.SIGKILL)
     assert launched.wait_until_ended() == 1
@@ -172,7 +178,7 @@ def test_a_childs_death_ends_the_others_and_is_told_with_its_log(launch: Launch,
     assert f"{name} was ended by SIGKILL. The end of {launched.state}/logs/{name}.log:" in launched.said
 
 
-@pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT"])
+@pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT", "VOCERO_DASHBOARD_PORT"])
 def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Launch, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

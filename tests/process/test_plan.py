@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.launcher.banner import banner
+from scripts.launcher.banner import Entrance, banner
 from scripts.launcher.plan import make_plan
+
+SHUT = Entrance(is_open=False)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +50,7 @@ def test_with_a_key_and_an_agent_there_is_no_sandbox_and_no_agent_becomes_public
     assert not plan.settings.sandbox
     assert plan.settings.elevenlabs_base_url == "https://api.elevenlabs.io"
     assert plan.settings.public_agents == frozenset()
-    told = banner(plan, "vocero_key")
+    told = banner(plan, "vocero_key", SHUT)
     assert "real, with your key: https://api.elevenlabs.io, agent agent_mine" in told
     assert "SANDBOX" not in told
     assert "hunter2" not in told
@@ -71,10 +73,22 @@ def test_what_the_user_has_set_is_left_alone(tmp_path: Path) -> None:
 def test_the_metrics_have_an_address_unless_there_is_no_ops_listener(tmp_path: Path) -> None:
     os.environ |= {"VOCERO_OPS_HOST": "0.0.0.0", "VOCERO_OPS_PORT": "8101"}
     plan = make_plan(tmp_path, tmp_path / ".env")
-    assert "http://localhost:8101/metrics" in banner(plan, "vocero_key")
+    assert "http://localhost:8101/metrics" in banner(plan, "vocero_key", SHUT)
     os.environ["VOCERO_OPS_PORT"] = "0"
     plan = make_plan(tmp_path, tmp_path / ".env")
-    assert "none (VOCERO_OPS_PORT=0)" in banner(plan, "vocero_key")
+    assert "none (VOCERO_OPS_PORT=0)" in banner(plan, "vocero_key", SHUT)
+
+
+def test_the_dashboard_tells_how_to_enter_and_the_password_only_when_it_is_new(tmp_path: Path) -> None:
+    os.environ["VOCERO_DASHBOARD_PORT"] = "8102"
+    plan = make_plan(tmp_path, tmp_path / ".env")
+    new = banner(plan, "vocero_key", Entrance(is_open=True, password="hunter2hunter2"))
+    assert "http://127.0.0.1:8102/" in new
+    assert "hunter2hunter2 (shown this once)" in new
+    assert "reset-password admin" in banner(plan, "vocero_key", Entrance(is_open=True))
+    assert "create NAME --role admin" in banner(plan, "vocero_key", SHUT)
+    os.environ["VOCERO_DASHBOARD_PORT"] = "0"
+    assert "none (VOCERO_DASHBOARD_PORT=0)" in banner(make_plan(tmp_path, tmp_path / ".env"), "vocero_key", SHUT)
 
 
 def test_a_folder_too_deep_for_a_socket_gets_its_socket_elsewhere(tmp_path: Path) -> None:

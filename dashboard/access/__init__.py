@@ -1,0 +1,1 @@
+"""Who may enter the dashboard, and what they may do there."""

@@ -1,0 +1,104 @@
+"""Keys of integrators, made, shown once and revoked by the dashboard."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.orders import OrderKind
+from service.orders.taker import Deed, Done, OrderTaker
+from service.storage import ApiKeys, AuditFilter
+
+
+@contextmanager
+def worker_that_forgets(dashboard, keys: ApiKeys, *, name: str = "11"):
+    """What a worker does with the order: it looks its keys up again (`ApiKeys.forget`)."""
+    dashboard.report(worker=name)
+
+    def forget(_order):
+        keys.forget()
+        return Done("Keys are looked up again.")
+
+    taker = OrderTaker(dashboard.store, worker=f"node-1/{name}", deeds={OrderKind.KEYS_FORGET: Deed(forget)})
+    taker.start()
+    try:
+        yield
+    finally:
+        taker.close()
+
+
+def test_a_key_is_shown_once_and_opens_until_it_ends(dashboard):
+    admin = dashboard.client()
+    answer = admin.post("/api/keys", {"name": "shop", "expiry": "30"})
+    key, told = answer.json["secret"], answer.json["key"]
+    assert answer.status_code == 201
+    assert (told["state"], told["last_characters"]) == ("good", key[-4:])
+    assert dashboard.parts.api_keys.verify(key).name == "shop"
+    ends = datetime.fromisoformat(told["expires_at"])
+    assert timedelta(days=29) < ends - datetime.now(UTC) <= timedelta(days=30)
+    seen = admin.get("/keys").text + admin.get("/api/keys").text + repr(dashboard.parts.audit.search(AuditFilter()))
+    assert "shop" in seen
+    assert key not in seen
+
+
+def test_a_revoked_key_opens_nothing_in_a_worker_that_has_just_used_it(dashboard):
+    admin, in_a_worker = dashboard.client(), ApiKeys(dashboard.parts.database)
+    made = admin.post("/api/keys", {"name": "shop", "expiry": "never"}).json
+    with worker_that_forgets(dashboard, in_a_worker):
+        assert in_a_worker.verify(made["secret"]) is not None  # and remembers it for five seconds
+        answer = admin.post(f"/api/keys/{made['key']['id']}/revoke").json
+        assert answer == {"id": made["key"]["id"], "workers": 1, "confirmed": 1, "within_seconds": 0.0}
+        assert in_a_worker.verify(made["secret"]) is None
+    assert admin.get("/api/keys").json["keys"][0]["state"] == "revoked"
+    assert [entry.subject for entry in dashboard.parts.audit.search(AuditFilter(action="api_key.revoke")).items] == [
+        made["key"]["id"]
+    ]
+
+
+def test_workers_that_do_not_answer_are_not_said_to_have_forgotten(dashboard, monkeypatch):
+    monkeypatch.setattr("dashboard.web.api_keys.FORGET_SECONDS", 0.2)
+    dashboard.report()
+    admin = dashboard.client()
+    made = admin.post("/api/keys", {"name": "shop"}).json["key"]
+    answer = admin.post(f"/api/keys/{made['id']}/revoke").json
+    assert (answer["workers"], answer["confirmed"], answer["within_seconds"]) == (1, 0, 5.0)
+    assert admin.get("/api/keys").json["keys"][0]["state"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "a\u0000b"}, "name"),
+        ({"name": "x", "expiry": "7"}, "expiry"),
+        ({"name": "x", "expiry": ["30"]}, "expiry"),
+        ({"name": "x", "expiry": "date"}, "last_day"),
+        ({"name": "x", "expiry": "date", "last_day": "2020-01-01"}, "last_day"),
+        ({"name": "x", "expiry": "date", "last_day": "9999-12-31"}, "last_day"),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused_by_the_name_of_the_field(dashboard, body, param):
+    answer = dashboard.client().post("/api/keys", body)
+    assert (answer.status_code, answer.json["error"]["param"]) == (422, param)
+    assert dashboard.parts.api_keys.list_all() == []
+
+
+def test_a_key_can_end_with_a_day(dashboard):
+    day = (datetime.now(UTC) + timedelta(days=3)).date()
+    made = dashboard.client().post("/api/keys", {"name": "x", "expiry": "date", "last_day": day.isoformat()}).json
+    assert made["key"]["expires_at"] == f"{day + timedelta(days=1)}T00:00:00+00:00"
+
+
+def test_making_and_revoking_needs_the_password_again(dashboard):
+    admin = dashboard.client(confirmed=False)
+    made, _ = dashboard.parts.api_keys.create("kept")
+    for path in ("", f"/{made.id}/revoke"):
+        assert admin.post(f"/api/keys{path}", {"name": "x"}).json["error"]["code"] == "confirmation_needed"
+    assert [(key.id, key.revoked_at) for key in dashboard.parts.api_keys.list_all()] == [(made.id, None)]
+
+
+def test_a_key_that_is_not_there_is_said_so(dashboard):
+    assert dashboard.client().post("/api/keys/0123456789abcdef/revoke").status_code == 404
