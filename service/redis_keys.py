@@ -53,7 +53,7 @@ ORDERS = Namespace("vocero:orders", Kind.CONTROL, "what admins ask of workers, n
 ORDER = Namespace("vocero:order:", Kind.CONTROL, "each order of the last hour")
 ORDER_ANSWERS = Namespace("vocero:order_answers:", Kind.CONTROL, "what workers have answered to it")
 SESSION = Namespace("vocero:session:", Kind.SESSION, "who is logged in to the dashboard")
-SIGN_IN = Namespace("vocero:sign_in:", Kind.CONTROL, "failed sign-ins to the dashboard, as digests")
+SIGN_IN = Namespace("vocero:sign_in:", Kind.CONTROL, "sign-ins to the dashboard: failed ones, and those on their way")
 CACHE = Namespace("vocero:cache:", Kind.CACHE, "what is computed again when it is missing")
 
 CATALOGUE = (

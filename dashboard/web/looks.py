@@ -54,7 +54,9 @@ def language() -> str:
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
-    return request.accept_languages.best_match(list(LANGUAGES), default=DEFAULT_LANGUAGE)
+    # Not `best_match`: to it "en-US" is no English as long as another language of the list is one of ours exactly.
+    preferred = (tag.partition("-")[0].lower() for tag in request.accept_languages.values())
+    return next((tag for tag in preferred if tag in LANGUAGES), DEFAULT_LANGUAGE)
 
 
 def theme() -> str:

@@ -31,6 +31,7 @@ PAGES = {
     "audit": "/audit", "account": "/account", "nowhere": "/nowhere", "login": "/login",
 }  # fmt: skip
 WIDTHS = {1280: 900, 375: 740}
+HEIGHT_IN_DOCS = 800
 IN_DOCS = {"overview": "light", "fallback": "dark"}
 
 
@@ -87,8 +88,9 @@ def _take(
     browser: Browser, running: RunningDashboard, path: Path, name: str, theme: str, width: int, *, whole: bool = True
 ) -> None:
     context = browser.new_context(
-        viewport={"width": width, "height": WIDTHS[width]}, color_scheme="dark" if theme == "dark" else "light",
-        locale="en-GB", timezone_id="Europe/Madrid", reduced_motion="reduce",
+        viewport={"width": width, "height": WIDTHS[width] if whole else HEIGHT_IN_DOCS},
+        color_scheme="dark" if theme == "dark" else "light", locale="en-GB",
+        timezone_id="Europe/Madrid", reduced_motion="reduce",
     )  # fmt: skip
     if name != "login":
         running.sign_in(context, AdminRole.ADMIN)

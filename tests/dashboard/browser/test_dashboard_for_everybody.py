@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
@@ -13,8 +12,15 @@ PATHS = (
     "/", "/pool", "/fallback", "/conversations", "/conversations/talk_03", "/secrets", "/keys", "/users", "/audit",
     "/account",
 )  # fmt: skip
-COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+# What does not come up is not worked out, which is most of what axe costs.
+FAULTS_ALONE = {"resultTypes": ["violations"], "selectors": False}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, **FAULTS_ALONE}
+# Each part that has colours of its own is on one of these.
+COLOURFUL = ("/", "/fallback", "/conversations/talk_03", "/audit", "help")
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    **FAULTS_ALONE,
+}
 
 OPEN_ALL = "document.querySelectorAll('main details').forEach((details) => (details.open = true))"
 # Visible things that one presses, by name, with their smaller side. What stands in a line of text may be smaller.
@@ -37,18 +43,18 @@ def test_axe_finds_nothing_to_mend_on_any_page_in_either_theme(
         else:
             show(page, f"{running_dashboard.url}{path}")
             page.evaluate(OPEN_ALL)  # what can be opened is to be read too
-        for scheme, rules in (("light", RULES), ("dark", COLOURS)):
+        for scheme, rules in (("light", RULES), ("dark", COLOURS))[: 2 if path in COLOURFUL else 1]:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             found = Axe().run(page, options=rules).response["violations"]
             faults += [(path, scheme, each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
     assert faults == []
 
 
-@pytest.mark.parametrize("language", ["en-GB", "es-ES"])
 def test_small_screens_and_large_letters_scroll_only_downwards_and_every_target_can_be_hit(
-    dashboard_page: DashboardPage, running_dashboard: RunningDashboard, language: str
+    dashboard_page: DashboardPage, running_dashboard: RunningDashboard
 ) -> None:
-    page = dashboard_page(locale=language, viewport={"width": 375, "height": 740})
+    # Spanish has the longer words.
+    page = dashboard_page(locale="es-ES", viewport={"width": 375, "height": 740})
     for path in PATHS:
         page.set_viewport_size({"width": 375, "height": 740})
         show(page, f"{running_dashboard.url}{path}")
