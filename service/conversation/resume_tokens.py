@@ -2,7 +2,8 @@
 
 The key decision: the owner's memory is the truth about its conversations, and Redis is what it tells the others. So
 nothing on a conversation's way waits for Redis: one thread writes down what has changed, and every two seconds all of
-it, which also heals a Redis that was flushed or began anew. Only a claim asks Redis, because two workers may be shown
+it, which also heals a Redis that was flushed or began anew. Only a client that comes back waits for some milliseconds,
+until its next token is good at every worker (`wait_until_written`), and only a claim asks Redis, because two workers may be shown
 one token at the same time; without Redis each worker decides about its own conversations, and of the others says that
 the client may try again.
 """
@@ -59,13 +60,30 @@ class Resumable:
         self.on_taken = on_taken
         self.is_changed = True
         self.is_over = False
+        self.issued = 0
+        self._is_written = threading.Event()
         self.is_kept = len(state.facts.initiation) <= MAX_INITIATION_BYTES
 
     def issue(self) -> str:
         """The token that the client is told now: it can come back with this one from now on."""
         token = self.state.issue()
+        self._is_written.clear()
+        self.issued += 1
         self.changed()
         return token
+
+    def wait_until_written(self, timeout: float) -> None:
+        """Wait until the token that was issued last lies in Redis, or cannot get there; `timeout` s at most.
+
+        A client that knows a token which died with its worker has none at all: it has thrown the one before away.
+        """
+        if self.is_kept and self._office.is_heard:
+            self._is_written.wait(timeout)
+
+    def was_written(self, issued: int) -> None:
+        """The state was written down as it was behind so many tokens."""
+        if issued == self.issued:
+            self._is_written.set()
 
     def confirm(self) -> None:
         """Note that the token has arrived: the client has answered something that was sent later."""
@@ -113,7 +131,7 @@ class ResumeOffice:
         self._wake = threading.Event()
         self._leaves = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_heard = True
+        self.is_heard = True
 
     def start(self) -> None:
         """Begin to write down what is told."""
@@ -247,7 +265,7 @@ class ResumeOffice:
             is_beat = time.monotonic() >= next_beat
             if is_beat:
                 next_beat = time.monotonic() + self._heartbeat_seconds
-            if self._is_heard or is_beat:  # else not before the next beat: whoever does not answer costs time
+            if self.is_heard or is_beat:  # else not before the next beat: whoever does not answer costs time
                 self._try(everything=is_beat)
         self._try(everything=True)
 
@@ -255,11 +273,15 @@ class ResumeOffice:
         try:
             self._round(everything=everything)
         except redis.RedisError as exc:
-            if self._is_heard:  # once, not every two seconds of an outage
+            if self.is_heard:  # once, not every two seconds of an outage
                 log.warning("resumable conversations are not written down", error=type(exc).__name__)
-            self._is_heard = False
+            self.is_heard = False
+            with self._lock:
+                held = list(self._held.values())
+            for each in held:  # nobody need wait for it
+                each.was_written(each.issued)
         else:
-            self._is_heard = True
+            self.is_heard = True
 
     def _round(self, *, everything: bool) -> None:
         with self._lock:
@@ -276,6 +298,7 @@ class ResumeOffice:
         written = [each for each in resumables if each.is_kept]
         for each in written:
             each.is_changed = False
+        issued = [each.issued for each in written]
         try:
             missing = self._settle(written, self._states.keep([each.state.snapshot() for each in written]))
             self._settle(missing, self._states.keep([each.state.snapshot() for each in missing], with_facts=True))
@@ -283,6 +306,8 @@ class ResumeOffice:
             for each in written:
                 each.is_changed = True
             raise
+        for each, number in zip(written, issued, strict=True):
+            each.was_written(number)
 
     def _settle(self, written: Sequence[Resumable], answers: Sequence[Kept]) -> list[Resumable]:
         missing = []

@@ -21,6 +21,7 @@ from service.fallback.talk_history import PastTurn
 from service.metrics_conversations import Discontinuity, conversation_was_discontinued
 
 MAX_TOKEN_CHARACTERS = 512
+WRITING_SECONDS = 1.0
 MAX_COUNT = 2**53
 """The greatest number that a browser counts to without error."""
 
@@ -157,7 +158,7 @@ class Resumption:
             conversation_was_discontinued(Discontinuity.TOO_OLD)
             events.append(discontinuity(Discontinuity.TOO_OLD, history))
             self._outbox = Outbox(begins_after=arrival.received)
-        events.append(self.token_event())
+        events.append(self._lasting_token_event())
         return [*events, *(missed or [])]
 
     def welcome_from_elsewhere(self, *, received: int, history: Iterable[PastTurn]) -> list[bytes]:
@@ -166,8 +167,15 @@ class Resumption:
         return [
             _resumed(self._conversation_id, received, 0),
             discontinuity(Discontinuity.TAKEN_OVER, history),
-            self.token_event(),
+            self._lasting_token_event(),
         ]
+
+    def _lasting_token_event(self) -> bytes:
+        """The same as `token_event`, when it is good at every worker; waits for Redis, usually some milliseconds."""
+        event = self.token_event()
+        if self._resumable is not None:
+            self._resumable.wait_until_written(WRITING_SECONDS)
+        return event
 
     @property
     def _conversation_id(self) -> str:

@@ -307,3 +307,21 @@ def test_no_token_lies_in_redis(
     secret = token.rpartition(".")[2].encode()
     found = store.hgetall(conversation_key(conversation_id, "resume"))
     assert not any(secret in value for value in found.values())  # type: ignore[union-attr]
+
+
+def test_a_token_that_was_waited_for_outlives_its_worker(
+    make_office: MakeOffice, is_written: Known, conversation_id: str
+) -> None:
+    resumable = held(make_office(heartbeat_seconds=60.0), conversation_id)
+    for _ in range(20):
+        token = resumable.issue()
+        resumable.wait_until_written(LIMIT)
+        assert is_written(token)
+
+
+def test_nobody_waits_for_a_redis_that_does_not_answer(make_office: MakeOffice, conversation_id: str) -> None:
+    office = make_office(url="redis://127.0.0.1:1/0")
+    resumable = held(office, conversation_id)
+    wait_until(lambda: not office.is_heard, LIMIT, "Redis is known to be away")
+    resumable.issue()
+    resumable.wait_until_written(3600.0)
