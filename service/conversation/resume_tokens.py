@@ -3,9 +3,9 @@
 The key decision: the owner's memory is the truth about its conversations, and Redis is what it tells the others. So
 nothing on a conversation's way waits for Redis: one thread writes down what has changed, and every two seconds all of
 it, which also heals a Redis that was flushed or began anew. Only a client that comes back waits for some milliseconds,
-until its next token is good at every worker (`wait_until_written`), and only a claim asks Redis, because two workers may be shown
-one token at the same time; without Redis each worker decides about its own conversations, and of the others says that
-the client may try again.
+until its next token is good at every worker (`wait_until_written`), and only a claim asks Redis, because two workers
+may be shown one token at the same time; without Redis each worker decides about its own conversations, and of the
+others says that the client may try again.
 """
 
 from __future__ import annotations
