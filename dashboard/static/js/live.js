@@ -23,7 +23,7 @@ let stream = null;
 /** @type {State} */
 let state = "starting";
 let updatedAt = now();
-/** When the stream was opened or last brought something, by the browser's own clock. */
+/** When something came last, or when it was begun to wait for it, by the browser's own clock. */
 let heardAt = performance.now();
 let wanted = false;
 /** @type {Promise<void> | null} */
@@ -34,14 +34,14 @@ let reopening;
 export function startLive() {
   if (!document.querySelector("[data-live]")) return;
   /** @type {HTMLElement} */ (document.getElementById("live-mark")).hidden = false;
-  document.addEventListener("visibilitychange", () => (document.hidden ? pause() : open()));
-  document.addEventListener("signed-in", open);
+  document.addEventListener("visibilitychange", () => (document.hidden ? pause() : begin()));
+  document.addEventListener("signed-in", begin);
   setInterval(() => {
     const isQuiet = performance.now() - heardAt > STALE_AFTER_MILLISECONDS;
     if (isQuiet && (state === "live" || state === "starting")) show("stale");
   }, 500);
   if (document.hidden) show("paused");
-  else open();
+  else begin();
 }
 
 /** Bring the page up to date now. Several calls at once are one. @returns {Promise<void>} */
@@ -62,10 +62,15 @@ async function catchUp() {
   }
 }
 
+/** Begin to wait for news. Trying once more because nothing answers is no new beginning: the page grows stale meanwhile. */
+function begin() {
+  heardAt = performance.now();
+  show("starting");
+  open();
+}
+
 function open() {
   stop();
-  if (state === "ended") state = "starting";
-  heardAt = performance.now();
   stream = new EventSource("/api/live");
   stream.addEventListener("seen", () => void refresh());
   stream.addEventListener("ended", ended);
