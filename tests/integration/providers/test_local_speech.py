@@ -199,6 +199,7 @@ class Stage:
             maintenance=SimpleNamespace(check=lambda: None),
             settings=SimpleNamespace(max_request_bytes=100_000),
             api_keys=SimpleNamespace(verify=lambda shown: shown),
+            legs=SimpleNamespace(fallback=SimpleNamespace(check=lambda _: None)),
             elevenlabs=elevenlabs,
         )
         backup = BackupSpeech(
