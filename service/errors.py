@@ -103,6 +103,32 @@ class TooManyRequestsError(RequestError):
         self.retry_after = retry_after
 
 
+class KeyBusyError(TooManyRequestsError):
+    """All places of the client's API key are taken: wait until one of its conversations or requests is over."""
+
+    close_code = 3008  # what ElevenLabs closes with when all slots of an account are taken
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The API key may have {most} conversations and requests at the same time, and has; try again.",
+            code="too_many_concurrent_requests",
+            retry_after=1.0,
+        )
+
+
+class KeyQuotaError(RequestError):
+    """The characters of the client's API key for this day are used up, or fewer are left than the text has."""
+
+    http_status = 401  # as ElevenLabs answers
+
+    def __init__(self, *, used: int, limit: int, asked: int) -> None:
+        super().__init__(
+            f"The API key's limit is {limit} characters a day (UTC): {used} are used, and the text has {asked}.",
+            code="quota_exceeded",
+            type="authentication_error",
+        )
+
+
 class ServiceUnavailableError(RequestError):
     """We cannot serve it now (all places taken, Redis away): the same request may succeed after `retry_after` s."""
 

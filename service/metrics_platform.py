@@ -88,6 +88,14 @@ class OrderOutcome(StrEnum):
     UNKNOWN = "unknown"  # a newer version's
 
 
+class KeyRefusal(StrEnum):
+    """Why a request with a valid API key was refused."""
+
+    SCOPE = "scope"  # the key is not for that
+    CONCURRENCY = "concurrency"  # all of its places are taken
+    CHARACTERS = "characters"  # those of the day are used up
+
+
 LOOP_STALL = Histogram(
     "vocero_event_loop_stall_seconds",
     "Seconds that a worker's event loop was late for a tick, of the ticks that were more than 10 ms late. While it is"
@@ -158,6 +166,11 @@ ORDERS = Counter(
     "Orders of admins that a worker has answered, by what was asked and what came of it.",
     ["kind", "outcome"],
 )
+KEY_REFUSALS = Counter(
+    "vocero_api_key_refusals",
+    "Conversations and requests that the scopes or limits of a valid API key did not allow, by what was against them.",
+    ["reason"],
+)
 METRICS_IN_MEMORY = Gauge(
     "vocero_metrics_without_room",
     "1 if there was no room for a worker's metrics, so that new ones are in its memory and not told, else 0.",
@@ -213,6 +226,11 @@ def order_answered(kind: str, outcome: OrderOutcome) -> None:
     ORDERS.labels(kind=known, outcome=outcome.value).inc()
 
 
+def key_refused(reason: KeyRefusal) -> None:
+    """Count what a key's scopes or limits did not allow."""
+    _KEY_REFUSALS_OF[reason].inc()
+
+
 def maintenance_is(since: float | None) -> None:
     """Tell since when (Unix time) there is a maintenance; None: there is none."""
     MAINTENANCE.set(since is not None)
@@ -231,6 +249,7 @@ def http_answered(endpoint: str, method: Method, status: StatusClass, seconds: f
 
 # Every series is there from the start but a dependency's: until it was looked at for the first time, nobody knows.
 _REDIS_SECONDS_OF = {use: REDIS_SECONDS.labels(use=use.value) for use in RedisUse}
+_KEY_REFUSALS_OF = {reason: KEY_REFUSALS.labels(reason=reason.value) for reason in KeyRefusal}
 _ORDER_KINDS = frozenset(each.value for each in OrderKind)
 for _kind in OrderKind:
     for _outcome in OrderOutcome:

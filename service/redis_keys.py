@@ -52,13 +52,16 @@ OVERRIDE = Namespace("vocero:override:", Kind.OVERRIDE, "what operators have set
 ORDERS = Namespace("vocero:orders", Kind.CONTROL, "what admins ask of workers, newest last")
 ORDER = Namespace("vocero:order:", Kind.CONTROL, "each order of the last hour")
 ORDER_ANSWERS = Namespace("vocero:order_answers:", Kind.CONTROL, "what workers have answered to it")
+KEY_USE = Namespace("vocero:key_use:", Kind.LEASE, "places of API keys that may have only so many")
+KEY_CHARACTERS = Namespace("vocero:key_characters:", Kind.CONTROL, "characters of API keys that have a limit, by day")
 SESSION = Namespace("vocero:session:", Kind.SESSION, "who is logged in to the dashboard")
 SIGN_IN = Namespace("vocero:sign_in:", Kind.CONTROL, "sign-ins to the dashboard: failed ones, and those on their way")
 CACHE = Namespace("vocero:cache:", Kind.CACHE, "what is computed again when it is missing")
 
 CATALOGUE = (
     TICKET, TICKETS_PER_MINUTE, LIMITER, POOL_REPORTS, POOL_REPORT, TOMBSTONES, MAINTENANCE, CONVERSATION,
-    LEDGER_INDEX, RESUME_SINCE, BREAKER, OVERRIDE, ORDERS, ORDER, ORDER_ANSWERS, SESSION, SIGN_IN, CACHE,
+    LEDGER_INDEX, RESUME_SINCE, BREAKER, OVERRIDE, ORDERS, ORDER, ORDER_ANSWERS, KEY_USE, KEY_CHARACTERS, SESSION,
+    SIGN_IN, CACHE,
 )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from service.fallback.backup_speech import BackupSpeech
 from service.keeping.erasure import Erasure
 from service.keeping.jobs import JobRunner
 from service.keeping.keeping_jobs import make_job_runner
+from service.key_limits import KeyLimits
 from service.leg_services import SECOND, make_audio_inspector, make_backup_speech, make_legs, make_second_elevenlabs
 from service.loop_watch import LoopWatch
 from service.maintenance import MaintenanceWatch
@@ -73,6 +74,7 @@ class Services:
     redis: redis.Redis
     database: Database
     api_keys: ApiKeys
+    key_limits: KeyLimits
     tickets: TicketOffice
     admission: Admission
     elevenlabs: ElevenLabsService
@@ -134,11 +136,13 @@ class Services:
             self.erasure.learn(timedelta(days=self.settings.tombstone_days))
         self.jobs.start()
         self.readiness.start()
+        self.key_limits.start()
         self.order_taker.start()
 
     def close(self) -> None:
         """Close it again."""
         self.order_taker.close()
+        self.key_limits.close()
         self.readiness.close()
         self.loop_watch.close()
         self.jobs.close()
@@ -239,12 +243,9 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         redis=store,
         database=database,
         api_keys=api_keys,
+        key_limits=KeyLimits(store),
         tickets=tickets,
-        admission=Admission(
-            tickets,
-            is_api_key=lambda shown: api_keys.verify(shown) is not None,
-            public_agents=settings.public_agents,
-        ),
+        admission=Admission(tickets, find_key=api_keys.verify, public_agents=settings.public_agents),
         elevenlabs=elevenlabs,
         conversations=conversations,
         readiness=readiness,

@@ -6,7 +6,6 @@ holds without Redis too, only some seconds later, and the answer says which of t
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -21,9 +20,10 @@ from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
 from dashboard.web.looks import language
 from dashboard.words import translate
-from service.errors import NotFoundError, ServiceUnavailableError, UnprocessableError
+from service.errors import ConflictError, NotFoundError, SchemaError, ServiceUnavailableError, UnprocessableError
+from service.key_limits import characters_used
 from service.orders import OrderKind
-from service.storage import ApiKey
+from service.storage import ApiKey, ApiKeyLimits, ApiScope
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,7 @@ REMEMBERED_SECONDS = 5.0
 
 DAYS = {"30": 30, "90": 90, "365": 365}
 LONGEST_DAYS = 3660
+MOST = {"max_concurrent": 100_000, "characters_per_day": 1_000_000_000_000}
 
 
 def blueprint() -> Blueprint:
@@ -56,10 +57,13 @@ def show() -> ResponseReturnValue:
         keys = None
     now = datetime.now(UTC)
     rows = [(key, _state(key, now)) for key in reversed(keys or [])]
+    good = [row for row in rows if row[1] == "good"]
     return page(
         "api_keys.html",
         "api_keys.title",
-        good=[row for row in rows if row[1] == "good"],
+        good=good,
+        used=_used_today([key for key, _ in good]),
+        most=MOST,
         ended=[row for row in rows if row[1] != "good"],
         unavailable=keys is None,
         tomorrow=(now + timedelta(days=1)).date().isoformat(),
@@ -69,18 +73,22 @@ def show() -> ResponseReturnValue:
 
 def listed() -> ResponseReturnValue:
     """Every key, newest first, as JSON."""
-    now = datetime.now(UTC)
-    return json_answer({"keys": [_told(key, now) for key in reversed(parts().api_keys.list_all())]})
+    now, keys = datetime.now(UTC), parts().api_keys.list_all()
+    used = _used_today([key for key in keys if key.is_good(now)])
+    return json_answer({"keys": [_told(key, now, used.get(key.id)) for key in reversed(keys)]})
 
 
 def create() -> ResponseReturnValue:
     """Make a key. The answer has it, and nothing else ever will."""
     require_confirmed()
     body = fields()
-    name, expires_at = _name(body), _expiry(body)
-    with parts().database.writing() as session:
-        made, key = parts().api_keys.create(name, expires_at=expires_at, within=session)
-        note("api_key.create", made.id, after=_noted(made), within=session)
+    name, expires_at, limits = _name(body), _expiry(body), _limits(body)
+    try:
+        with parts().database.writing() as session:
+            made, key = parts().api_keys.create(name, expires_at=expires_at, limits=limits, within=session)
+            note("api_key.create", made.id, after=_noted(made), within=session)
+    except SchemaError as exc:
+        raise ConflictError(str(exc), code="schema_too_old") from exc
     return json_answer({"key": _told(made, datetime.now(UTC)), "secret": key}, 201)
 
 
@@ -143,6 +151,33 @@ def _expiry(body: dict[str, Any]) -> datetime | None:
     return datetime.combine(last_day + timedelta(days=1), time(), UTC)
 
 
+def _limits(body: dict[str, Any]) -> ApiKeyLimits:
+    """What it may be used for: everything that is not switched off, without a limit that is not given."""
+    for scope in ApiScope:
+        if not isinstance(body.get(scope, True), bool):
+            raise UnprocessableError(f"{scope} is true or false.", param=scope)
+    scopes = frozenset(scope for scope in ApiScope if body.get(scope, True))
+    if not scopes:
+        raise UnprocessableError(_say("error.scope"), param=ApiScope.SPEECH)
+    for name, most in MOST.items():
+        limit = body.get(name)
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= most):
+            raise UnprocessableError(_say("error.limit", most=most), param=name)
+    return ApiKeyLimits(scopes, body.get("max_concurrent"), body.get("characters_per_day"))
+
+
+def _used_today(keys: list[ApiKey]) -> dict[str, int]:
+    """Characters that keys with a limit of them have used today (UTC), by id; what Redis does not tell is left out."""
+    used: dict[str, int] = {}
+    try:
+        for key in keys:
+            if key.limits.characters_per_day is not None:
+                used[key.id] = characters_used(parts().redis, key.id)
+    except redis.RedisError as exc:
+        log.warning("the use of keys is not known", error=type(exc).__name__)
+    return used
+
+
 def _say(key: str, **values: Any) -> str:
     return translate(f"api_keys.{key}", language(), **values)
 
@@ -153,9 +188,15 @@ def _state(key: ApiKey, now: datetime) -> str:
     return "good" if key.is_good(now) else "expired"
 
 
-def _told(key: ApiKey, now: datetime) -> dict[str, Any]:
-    told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(key).items()}
-    return {**told, "state": _state(key, now)}
+def _told(key: ApiKey, now: datetime, used: int | None = None) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "created_at": key.created_at.isoformat(),
+        "revoked_at": None if key.revoked_at is None else key.revoked_at.isoformat(),
+        "state": _state(key, now),
+        "characters_today": used,
+        **_noted(key),
+    }
 
 
 def _noted(key: ApiKey) -> dict[str, Any]:
@@ -163,4 +204,7 @@ def _noted(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "last_characters": key.last_characters,
         "expires_at": None if key.expires_at is None else key.expires_at.isoformat(),
+        "scopes": sorted(key.limits.scopes),
+        "max_concurrent": key.limits.max_concurrent,
+        "characters_per_day": key.limits.characters_per_day,
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from service.conversation.tickets import TicketOffice
 from service.errors import NotAuthenticatedError, RequestError
+from service.key_limits import KeyBound, bound_of, require_scope
+from service.storage import ApiKey, ApiScope
 
 MAX_AGENT_ID_CHARACTERS = 128
 
@@ -29,36 +31,47 @@ class Credentials:
     resumes: bool = False
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """Which agent the conversation is with, and the bound of the API key that it counts for; None: no bound."""
+
+    agent_id: str
+    bound: KeyBound | None = None
+
+
 class Admission:
-    """Decides, for the credentials shown, which agent the conversation is with."""
+    """Decides, for the credentials shown, which agent the conversation is with. `find_key` knows the valid API keys."""
 
     def __init__(
-        self, tickets: TicketOffice, *, is_api_key: Callable[[str], bool], public_agents: frozenset[str]
+        self, tickets: TicketOffice, *, find_key: Callable[[str], ApiKey | None], public_agents: frozenset[str]
     ) -> None:
         self._tickets = tickets
-        self._is_api_key = is_api_key
+        self._find_key = find_key
         self._public_agents = public_agents
 
-    def agent_for(self, shown: Credentials) -> str:
-        """The agent's id.
+    def admit(self, shown: Credentials) -> Admitted:
+        """Let the conversation in.
 
         Raises:
             RequestError: no agent named, or an id that cannot be one.
             NotAuthenticatedError: nothing shown that allows this agent.
-            NotAllowedError: a ticket for another agent or web origin.
+            NotAllowedError: a ticket for another agent or web origin, or an API key that is not for conversations.
         """
         if shown.agent_id is not None and len(shown.agent_id) > MAX_AGENT_ID_CHARACTERS:
             raise RequestError("agent_id is too long.", code="invalid_parameters", param="agent_id")
         if shown.signature:
-            return self._tickets.redeem(shown.signature, agent_id=shown.agent_id, origin=shown.origin).agent_id
+            ticket = self._tickets.redeem(shown.signature, agent_id=shown.agent_id, origin=shown.origin)
+            return Admitted(ticket.agent_id, ticket.bound)
         if not shown.agent_id:
             raise RequestError("agent_id is missing.", code="missing_required_field", param="agent_id")
         if shown.api_key:
-            if self._is_api_key(shown.api_key):
-                return shown.agent_id
-            raise NotAuthenticatedError("The API key is not valid.", code="invalid_api_key")
+            key = self._find_key(shown.api_key)
+            if key is None:
+                raise NotAuthenticatedError("The API key is not valid.", code="invalid_api_key")
+            require_scope(key, ApiScope.CONVERSATION)
+            return Admitted(shown.agent_id, bound_of(key))
         if shown.agent_id not in self._public_agents:
             raise NotAuthenticatedError(
                 "Could not authorize the conversation: this agent is not public; use a signed URL."
             )
-        return shown.agent_id
+        return Admitted(shown.agent_id)

@@ -6,7 +6,7 @@
 -- The state's fields: d (digest of the token that is good), g (digest of the one that was used last, while nothing
 -- proves that its successor has arrived), gf (from when on that one is good again), u (digests of used ones), o (owner),
 -- f (fence), v (revision of what the owner wrote), n and b (question of the last claim, owner before it), a (agent), af (formats),
--- i (initiation), s, r, h (events sent, messages received, highest event id).
+-- i (initiation), k (bound of its API key), s, r, h (events sent, messages received, highest event id).
 
 local STATE, REFUSED, SINCE = KEYS[1], KEYS[2], KEYS[3]
 local ACTION = ARGV[1]
@@ -44,8 +44,8 @@ local function has(used, digest)
   return false
 end
 
--- owner, fence, revision, lifetime, d, g, until g is good, u, s, r, h[, a, af, i]: write down what the owner knows.
--- Answers kept; or missing (and a, af, i are needed); or mine, the fence and g; or taken, or refused.
+-- owner, fence, revision, lifetime, d, g, until g is good, u, s, r, h[, a, af, i, k]: write down what the owner knows.
+-- Answers kept; or missing (and a, af, i, k are needed); or mine, the fence and g; or taken, or refused.
 function actions.keep()
   local owner, fence, revision = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
   if redis.call('EXISTS', REFUSED) == 1 then
@@ -63,7 +63,7 @@ function actions.keep()
   end
   redis.call('HSET', STATE, 'o', owner, 'f', ARGV[3], 'v', ARGV[4], 'd', ARGV[6], 'g', ARGV[7],
     'gf', string.format('%.0f', now + tonumber(ARGV[8])), 'u', ARGV[9], 's', ARGV[10], 'r', ARGV[11], 'h', ARGV[12])
-  if ARGV[13] then redis.call('HSET', STATE, 'a', ARGV[13], 'af', ARGV[14], 'i', ARGV[15]) end
+  if ARGV[13] then redis.call('HSET', STATE, 'a', ARGV[13], 'af', ARGV[14], 'i', ARGV[15], 'k', ARGV[16]) end
   redis.call('PEXPIRE', STATE, ARGV[5])
   return {'kept'}
 end
@@ -76,11 +76,11 @@ function actions.here()
 end
 
 -- owner, digest, question, until it is good again, lifetime: use a token, and lead its conversation from now on.
--- Answers ok, the fence, the owner before, a, af, i, s, r, h; or unconfirmed, used, invalid, expired, unsure.
+-- Answers ok, the fence, the owner before, a, af, i, s, r, h, used ones, k; or unconfirmed, used, invalid, expired, unsure.
 function actions.claim()
   local owner, digest, question = ARGV[2], ARGV[3], ARGV[4]
   if redis.call('EXISTS', REFUSED) == 1 then return {'expired'} end
-  local found = redis.call('HMGET', STATE, 'd', 'g', 'gf', 'u', 'f', 'o', 'n', 'a', 'af', 'i', 's', 'r', 'h', 'b')
+  local found = redis.call('HMGET', STATE, 'd', 'g', 'gf', 'u', 'f', 'o', 'n', 'a', 'af', 'i', 's', 'r', 'h', 'b', 'k')
   if not found[5] then return {unless_new('expired')} end
   local good, last, used = found[1], found[2], found[4]
   local fence, before = tonumber(found[5]), found[6]
@@ -98,7 +98,7 @@ function actions.claim()
       'o', owner, 'f', fence, 'v', 0, 'n', question, 'b', before)
     redis.call('PEXPIRE', STATE, ARGV[6])
   end
-  return {'ok', tostring(fence), before, found[8], found[9], found[10], found[11], found[12], found[13], used}
+  return {'ok', tostring(fence), before, found[8], found[9], found[10], found[11], found[12], found[13], used, found[15]}
 end
 
 -- owner, fence: the conversation has ended.

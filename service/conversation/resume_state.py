@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from service.errors import InvalidResumeTokenError
+from service.key_limits import KeyBound
 
 GRACE_SECONDS = 5.0
 MOST_USED = 8
@@ -48,11 +49,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ResumeFacts:
-    """What another worker needs to open a leg of the conversation: `formats` and `initiation` are the caller's own."""
+    """What another worker needs to open a leg of the conversation: `formats` and `initiation` are the caller's own.
+
+    `bound` is that of the API key that the conversation counts for.
+    """
 
     agent_id: str
     formats: str = ""
     initiation: bytes = field(default=b"", repr=False)
+    bound: KeyBound | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import redis
 
 from service import redis_keys
 from service.conversation.resume_state import GRACE_SECONDS, Claim, Progress, ResumeFacts, Snapshot, Verdict
+from service.key_limits import KeyBound
 from service.redis_keys import conversation_key
 
 MARGIN_SECONDS = 10.0
@@ -59,7 +60,7 @@ class ResumeStore:
     def _kept(self, one: Snapshot, *, with_facts: bool) -> tuple[Any, ...]:
         facts: tuple[Any, ...] = ()
         if with_facts:
-            facts = (one.facts.agent_id, one.facts.formats, one.facts.initiation)
+            facts = (one.facts.agent_id, one.facts.formats, one.facts.initiation, _written(one.facts.bound))
         return (
             "keep", self._owner, one.fence, one.revision, _ms(max(1.0, self._lifetime - one.lost_for_seconds)),
             one.good, one.last, _ms(one.last_good_in_seconds), ",".join(one.used),
@@ -73,13 +74,13 @@ class ResumeStore:
         verdict = Verdict(raw[0].decode())
         if verdict is not Verdict.OK:
             return verdict, None
-        fence, before, agent_id, formats, initiation, *numbers, used = (each or b"" for each in raw[1:])
+        fence, before, agent_id, formats, initiation, *numbers, used, bound = (each or b"" for each in raw[1:])
         sent, received, highest = (int(number or 0) for number in numbers)
         claim = Claim(
             conversation_id,
             fence=int(fence),
             is_here=before.decode() == self._owner,
-            facts=ResumeFacts(agent_id.decode(), formats.decode(), initiation),
+            facts=ResumeFacts(agent_id.decode(), formats.decode(), initiation, _read_bound(bound)),
             progress=Progress(sent, received, highest),
             digest=digest,
             used=tuple(used.decode().split(",")) if used else (),
@@ -116,6 +117,15 @@ class ResumeStore:
     @functools.cached_property
     def _sha(self) -> str:
         return hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()  # which is how Redis names it
+
+
+def _written(bound: KeyBound | None) -> str:
+    return "" if bound is None else f"{bound.key_id} {bound.max_concurrent}"
+
+
+def _read_bound(written: bytes) -> KeyBound | None:
+    key_id, _, most = written.decode().partition(" ")
+    return KeyBound(key_id, int(most)) if most.isdigit() else None
 
 
 def _sound(raw: Any) -> Any:

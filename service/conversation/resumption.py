@@ -7,7 +7,7 @@ everybody else's conversation pays nothing for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from service.conversation.resume_state import Claim, Progress, ResumeFacts
 from service.conversation.resume_tokens import Resumable, ResumeOffice
 from service.errors import RequestError
 from service.fallback.talk_history import PastTurn
+from service.key_limits import KeyBound
 from service.metrics_conversations import Discontinuity, conversation_was_discontinued
 
 MAX_TOKEN_CHARACTERS = 512
@@ -66,10 +67,13 @@ class Resumptions:
 
 
 class Resumption:
-    """One conversation's. `claim` is given when another worker has led it until now."""
+    """One conversation's, which counts for `bound`. `claim` is given when another worker has led it until now."""
 
-    def __init__(self, all_of_them: Resumptions, *, claim: Claim | None = None, received: int = 0) -> None:
+    def __init__(
+        self, all_of_them: Resumptions, *, bound: KeyBound | None, claim: Claim | None = None, received: int = 0
+    ) -> None:
         self._all = all_of_them
+        self._bound = bound
         self._claim = claim
         self._outbox = Outbox(begins_after=received)
         self._resumable: Resumable | None = None
@@ -95,7 +99,7 @@ class Resumption:
         self._seat = self._all.hall.open(conversation_id, on_arrival=on_arrival)
         self._resumable = self._all.office.register(
             conversation_id,
-            facts,
+            replace(facts, bound=self._bound),
             progress=lambda: progress(self._outbox.sent_count),
             on_taken=on_taken,
             claim=self._claim,

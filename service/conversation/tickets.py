@@ -14,12 +14,14 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
 import redis
 
 from service import redis_keys
 from service.errors import NotAllowedError, NotAuthenticatedError, ServiceUnavailableError, TooManyRequestsError
+from service.key_limits import KeyBound
 from service.secret import Secret
 
 _ONCE, _REUSABLE = "vtk1_", "vtkr_"
@@ -28,10 +30,14 @@ MAX_TICKET_CHARACTERS = 128
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a ticket allows: conversations with one agent, and from one web origin if `origin` is set."""
+    """What a ticket allows: conversations with one agent, and from one web origin if `origin` is set.
+
+    `bound` is that of the API key it was made with, which its conversations count for.
+    """
 
     agent_id: str
     origin: str | None = None
+    bound: KeyBound | None = None
 
 
 class TicketOffice:
@@ -59,7 +65,7 @@ class TicketOffice:
             ServiceUnavailableError: Redis does not answer, or there is no signing key.
         """
         token = (_ONCE if single_use else _REUSABLE) + secrets.token_urlsafe(32)
-        value = orjson.dumps({**asdict(ticket), "signatures": _signatures(token, ticket, self._keys() or ())})
+        value = orjson.dumps({**_fields(ticket), "signatures": _signatures(token, ticket, self._keys() or ())})
         try:
             self._store.set(_place(token), value, ex=seconds)
         except redis.RedisError as exc:
@@ -120,13 +126,22 @@ def _place(token: str) -> str:
     return redis_keys.TICKET.prefix + hashlib.sha256(token.encode()).hexdigest()
 
 
+def _fields(ticket: Ticket) -> dict[str, Any]:
+    """What is kept and signed; without a bound as in releases that know none, so that they take such a ticket too."""
+    fields = asdict(ticket)
+    if ticket.bound is None:
+        del fields["bound"]
+    return fields
+
+
 def _read(token: str, raw: object, keys: Sequence[Secret] | None) -> Ticket | None:
     if not isinstance(raw, bytes):
         return None
     try:
         fields = orjson.loads(raw)
         signatures = [str(signature) for signature in fields.pop("signatures", ())]
-        ticket = Ticket(**fields)
+        bound = fields.pop("bound", None)
+        ticket = Ticket(**fields, bound=None if bound is None else KeyBound(**bound))
         good = _signatures(token, ticket, keys or ())
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, AttributeError, TypeError):
         return None  # somebody else has written there
@@ -137,5 +152,5 @@ def _read(token: str, raw: object, keys: Sequence[Secret] | None) -> Ticket | No
 
 
 def _signatures(token: str, ticket: Ticket, keys: Sequence[Secret]) -> list[str]:
-    data = orjson.dumps([token, ticket.agent_id, ticket.origin])
+    data = orjson.dumps([token, *_fields(ticket).values()])
     return [hmac.digest(key.reveal().encode(), data, "sha256").hex() for key in keys]

@@ -10,6 +10,7 @@ from service.storage.admin_records import (
     OverrideMode,
 )
 from service.storage.admin_users import AdminUsers, UserExistsError
+from service.storage.api_key_limits import ApiKeyLimits, ApiScope
 from service.storage.api_keys import ApiKey, ApiKeys
 from service.storage.audit_chain import ChainReport
 from service.storage.audit_log import AuditLog
@@ -41,7 +42,9 @@ __all__ = [
     "AdminUser",
     "AdminUsers",
     "ApiKey",
+    "ApiKeyLimits",
     "ApiKeys",
+    "ApiScope",
     "AuditEntry",
     "AuditFilter",
     "AuditLog",

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.storage.api_key_limits import NO_LIMITS, ApiKeyLimits, add_limits, check_limits, read_with_limits
 from service.storage.database import Database
 from service.storage.models import ApiKeyRow
 
@@ -38,6 +39,7 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    limits: ApiKeyLimits = NO_LIMITS
 
     def is_good(self, moment: datetime) -> bool:
         """Tell whether the key opens anything at `moment`."""
@@ -58,18 +60,25 @@ class ApiKeys:
         self._forgotten = 0
 
     def create(
-        self, name: str, *, expires_at: datetime | None = None, within: Session | None = None
+        self,
+        name: str,
+        *,
+        expires_at: datetime | None = None,
+        limits: ApiKeyLimits = NO_LIMITS,
+        within: Session | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key called `name`; the second value is the key, which cannot be had again.
 
         `within` is a session of `Database.writing`, for what must come with it or not at all (an audit entry).
 
         Raises:
-            ValueError: the name is empty or longer than 200 characters.
+            ValueError: the name is empty or longer than 200 characters, or the limits are of no use.
+            SchemaError: there are limits, and the database has no table for them yet.
         """
         name = name.strip()
         if not 0 < len(name) <= LONGEST_NAME:
             raise ValueError(f"a key's name has 1 to {LONGEST_NAME} characters, not {len(name)}")
+        check_limits(limits)
         key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
         row = ApiKeyRow(
             id=secrets.token_hex(8),
@@ -82,7 +91,8 @@ class ApiKeys:
         with self._database.writing(within) as session:
             session.add(row)
             session.flush()
-            return _value(row), key
+            add_limits(self._database, session, row.id, limits)
+            return _value(row, limits), key
 
     def verify(self, key: str) -> ApiKey | None:
         """Find the key that `key` is, unless it is unknown, expired or revoked."""
@@ -96,14 +106,13 @@ class ApiKeys:
         if found is not None and time.monotonic() < until:
             return found
         forgotten = self._forgotten
-        with self._database.reading() as session:
-            row = session.scalars(select(ApiKeyRow).where(ApiKeyRow.key_hash == digest)).one_or_none()
-        if row is None or not hmac.compare_digest(row.key_hash, digest):
+        rows = read_with_limits(self._database, select(ApiKeyRow).where(ApiKeyRow.key_hash == digest))
+        if not rows or not hmac.compare_digest(rows[0][0].key_hash, digest):
             self._remembered.pop(digest, None)
             return None
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
-        found = _value(row)
+        found = _value(*rows[0])
         if forgotten == self._forgotten:  # else it was read before what was to be noticed
             self._remembered[digest] = (time.monotonic() + REMEMBER_SECONDS, found)
         return found
@@ -125,16 +134,15 @@ class ApiKeys:
 
     def list_all(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
-        with self._database.reading() as session:
-            rows = session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created_at, ApiKeyRow.id)).all()
-        return [_value(row) for row in rows]
+        rows = read_with_limits(self._database, select(ApiKeyRow).order_by(ApiKeyRow.created_at, ApiKeyRow.id))
+        return [_value(row, limits) for row, limits in rows]
 
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _value(row: ApiKeyRow) -> ApiKey:
+def _value(row: ApiKeyRow, limits: ApiKeyLimits) -> ApiKey:
     return ApiKey(
         id=row.id,
         name=row.name,
@@ -142,4 +150,5 @@ def _value(row: ApiKeyRow) -> ApiKey:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        limits=limits,
     )

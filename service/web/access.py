@@ -8,7 +8,9 @@ from flask import Flask, Response, request
 
 from service.config import Settings
 from service.errors import NotAllowedError, NotAuthenticatedError
+from service.key_limits import require_scope
 from service.services import Services
+from service.storage import ApiKey, ApiScope
 
 API_PREFIX = "/v1/"
 EXPOSED_HEADERS = (
@@ -65,17 +67,25 @@ def base_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def require_api_key(services: Services) -> None:
-    """Raises NotAuthenticatedError unless the request shows a valid API key of ours."""
-    check_api_key(services, request.headers.get("xi-api-key", ""))
+def require_api_key(services: Services, scope: ApiScope) -> ApiKey:
+    """The API key that the request shows; raises as `check_api_key`."""
+    return check_api_key(services, request.headers.get("xi-api-key", ""), scope)
 
 
-def check_api_key(services: Services, shown: str) -> None:
-    """Raises NotAuthenticatedError unless `shown` is a valid API key of ours."""
+def check_api_key(services: Services, shown: str, scope: ApiScope) -> ApiKey:
+    """The API key of ours that `shown` is.
+
+    Raises:
+        NotAuthenticatedError: it is none, or not valid any more.
+        NotAllowedError: it is not for what `scope` says.
+    """
     if not shown:
         raise NotAuthenticatedError("xi-api-key is missing: send an API key of this Vocero.", code="missing_api_key")
-    if services.api_keys.verify(shown) is None:
+    key = services.api_keys.verify(shown)
+    if key is None:
         raise NotAuthenticatedError("The API key is not valid.", code="invalid_api_key")
+    require_scope(key, scope)
+    return key
 
 
 def is_same_origin(origin: str, settings: Settings) -> bool:

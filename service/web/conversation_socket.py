@@ -23,7 +23,9 @@ from service.conversation.succession import Past
 from service.conversation.tickets import Ticket
 from service.conversation.waiting_room import WaitingRoom
 from service.errors import RequestError, ResumeTokenExpiredError, ServiceUnavailableError, SocketError
+from service.key_limits import KeyBound, bound_of
 from service.services import Services
+from service.storage import ApiScope
 from service.web.access import check_socket_origin, require_api_key, socket_address
 from service.websocket import UpgradedSocket, WebSocketConnection, take_over
 
@@ -71,12 +73,12 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get(f"{CONVERSATION_PATH}/get-signed-url")
     @routes.get(f"{CONVERSATION_PATH}/get_signed_url")
     def get_signed_url() -> Response:
-        require_api_key(services)
+        key = require_api_key(services, ApiScope.CONVERSATION)
         services.maintenance.check()
         agent_id = _wanted_agent_id()
         single_use = request.args.get("include_conversation_id", "false").lower() == "true"
         token = services.tickets.issue(
-            Ticket(agent_id=agent_id), seconds=settings.signed_url_seconds, single_use=single_use
+            Ticket(agent_id=agent_id, bound=bound_of(key)), seconds=settings.signed_url_seconds, single_use=single_use
         )
         query = urlencode({"agent_id": agent_id, "conversation_signature": token})
         return jsonify({"signed_url": socket_address(settings, f"{CONVERSATION_PATH}?{query}")})
@@ -95,7 +97,7 @@ def _hold_conversation(
     services: Services, connection: WebSocketConnection, shown: Credentials, observation: Observation
 ) -> None:
     services.maintenance.check()  # before a ticket is used up
-    agent_id = services.admission.agent_for(shown)
+    admitted = services.admission.admit(shown)
     waiting_room = WaitingRoom(connection, asked=shown.wants_queue_status)
 
     def end_without_slot() -> None:
@@ -105,17 +107,18 @@ def _hold_conversation(
     conversation = _conversation(
         services,
         connection,
-        agent_id,
+        admitted.agent_id,
         waiting=Waiting(
             on_wait=waiting_room.note_position,
             on_admitted=waiting_room.admit,
             on_timeout=waiting_room.give_up,
             on_lost=end_without_slot,
         ),
-        resumption=_resumption(services) if shown.wants_events else None,
+        resumption=_resumption(services, admitted.bound) if shown.wants_events else None,
         observation=observation,
     )
-    _run(services, conversation, agent_id)
+    with services.key_limits.place(admitted.bound):
+        _run(services, conversation, admitted.agent_id)
 
 
 def _resume_conversation(services: Services, connection: WebSocketConnection, observation: Observation) -> None:
@@ -147,7 +150,7 @@ def _resume_conversation(services: Services, connection: WebSocketConnection, ob
         connection,
         claim.facts.agent_id,
         waiting=Waiting(on_lost=end_without_slot),
-        resumption=Resumption(services.resumptions, claim=claim, received=asked.received),
+        resumption=Resumption(services.resumptions, bound=claim.facts.bound, claim=claim, received=asked.received),
         past=Past(
             claim=claim,
             last_event_id=asked.last_event_id,
@@ -157,11 +160,12 @@ def _resume_conversation(services: Services, connection: WebSocketConnection, ob
         ),
         observation=observation,
     )
-    _run(services, conversation, claim.facts.agent_id)
+    with services.key_limits.place(claim.facts.bound, goes_on=True):
+        _run(services, conversation, claim.facts.agent_id)
 
 
-def _resumption(services: Services) -> Resumption | None:
-    return Resumption(services.resumptions) if services.resumptions.seconds else None
+def _resumption(services: Services, bound: KeyBound | None) -> Resumption | None:
+    return Resumption(services.resumptions, bound=bound) if services.resumptions.seconds else None
 
 
 def _conversation(

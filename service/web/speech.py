@@ -34,8 +34,9 @@ from service.errors import (
     VoceroError,
 )
 from service.fallback.backup_speech import BackupSpeech
+from service.key_limits import KeyUse
 from service.services import Services
-from service.storage import Capability
+from service.storage import ApiScope, Capability
 from service.web.access import FOR_THE_API, check_api_key
 
 log = structlog.get_logger(__name__)
@@ -104,13 +105,18 @@ class SpeechDoor:
         if place is None:
             return self._app(environ, start_response)
         try:
-            stream, first, pieces = self._open(environ, *place)
+            begun, use = self._open(environ, *place)
         except Exception as exc:  # noqa: BLE001 (Flask's handlers word it, and log what nobody expected)
             environ[_FAILURE] = exc
             return self._app(environ, start_response)
+        audio, stream = _Audio(begun, use), begun[0]
         headers = {"content-type": stream.content_type, **stream.headers, **FOR_THE_API}
-        start_response("200 OK", list(headers.items()))
-        return _Audio(stream, first, pieces)
+        try:
+            start_response("200 OK", list(headers.items()))
+        except BaseException:  # the server closes only what it was handed
+            audio.close()
+            raise
+        return audio
 
     def _find_place(self, environ: Environ) -> tuple[SpeechRoute, str] | None:
         """The route and the voice; None if the request is not for us, or under a name that is not ours."""
@@ -124,15 +130,23 @@ class SpeechDoor:
             return None
         return SpeechRoute(found[2]), found[1]
 
-    def _open(self, environ: Environ, route: SpeechRoute, voice_id: str) -> _Begun:
+    def _open(self, environ: Environ, route: SpeechRoute, voice_id: str) -> tuple[_Begun, KeyUse | None]:
         services = self._services
         services.maintenance.check()
-        check_api_key(services, environ.get("HTTP_XI_API_KEY", ""))
+        key = check_api_key(services, environ.get("HTTP_XI_API_KEY", ""), ApiScope.SPEECH)
         body = _read_body(environ, services.settings.max_request_bytes)
-        _check_body(body)
-        query: str = environ["QUERY_STRING"]
+        characters = _check_body(body)
         services.legs.fallback.check(Capability.SPEECH)
-        backup = self._backup
+        use = services.key_limits.begin_speech(key, characters)
+        try:
+            return self._speak(route, voice_id, environ["QUERY_STRING"], body), use
+        except BaseException:  # whatever it was: nothing was heard
+            if use is not None:
+                use.undo()
+            raise
+
+    def _speak(self, route: SpeechRoute, voice_id: str, query: str, body: bytes) -> _Begun:
+        services, backup = self._services, self._backup
         if backup is None:
             return _begin(services.elevenlabs.open_speech(route, voice_id, query=query, body=body))
         if not backup.goes_first(voice_id):
@@ -176,22 +190,24 @@ def _read_body(environ: Environ, most: int) -> bytes:
     return body
 
 
-def _check_body(body: bytes) -> None:
+def _check_body(body: bytes) -> int:
+    """How many characters are to be spoken; whether that is a text is for ElevenLabs to say."""
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise RequestError("The body is not JSON.", code="malformed_json") from None
     if not isinstance(fields, dict):
         raise RequestError("The body is not a JSON object.", code="bad_request")
+    text = fields.get("text")
+    return len(text) if isinstance(text, str) else 0
 
 
 class _Audio:
     """The answer's body for the server, which closes it whatever happens: the client may leave in the middle."""
 
-    def __init__(self, stream: SpeechAnswer, first: bytes, others: Iterator[bytes]) -> None:
-        self._stream = stream
-        self._first = first
-        self._others = others
+    def __init__(self, begun: _Begun, use: KeyUse | None) -> None:
+        self._stream, self._first, self._others = begun
+        self._use = use
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._first
@@ -208,4 +224,8 @@ class _Audio:
 
     def close(self) -> None:
         """End the answer itself, too."""
-        self._stream.close()
+        try:
+            self._stream.close()
+        finally:
+            if self._use is not None:
+                self._use.end()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
+from sqlalchemy import text
 
+from service.key_limits import KeyLimits
 from service.orders import OrderKind
 from service.orders.taker import Deed, Done, OrderTaker
-from service.storage import ApiKeys, AuditFilter
+from service.storage import ApiKeyLimits, ApiKeys, ApiScope, AuditFilter
 
 
 @contextmanager
@@ -78,6 +82,12 @@ def test_workers_that_do_not_answer_are_not_said_to_have_forgotten(dashboard, mo
         ({"name": "x", "expiry": "date"}, "last_day"),
         ({"name": "x", "expiry": "date", "last_day": "2020-01-01"}, "last_day"),
         ({"name": "x", "expiry": "date", "last_day": "9999-12-31"}, "last_day"),
+        ({"name": "x", "conversation": False, "speech": False}, "speech"),
+        ({"name": "x", "conversation": "yes"}, "conversation"),
+        ({"name": "x", "max_concurrent": 0}, "max_concurrent"),
+        ({"name": "x", "max_concurrent": True}, "max_concurrent"),
+        ({"name": "x", "characters_per_day": 1.5}, "characters_per_day"),
+        ({"name": "x", "characters_per_day": 10**12 + 1}, "characters_per_day"),
     ],
 )
 def test_a_key_that_makes_no_sense_is_refused_by_the_name_of_the_field(dashboard, body, param):
@@ -102,3 +112,52 @@ def test_making_and_revoking_needs_the_password_again(dashboard):
 
 def test_a_key_that_is_not_there_is_said_so(dashboard):
     assert dashboard.client().post("/api/keys/0123456789abcdef/revoke").status_code == 404
+
+
+def test_a_key_is_made_for_what_it_may_be_used_for_and_its_use_is_shown(dashboard):
+    admin = dashboard.client()
+    asked = {"name": "shop", "conversation": False, "max_concurrent": 3, "characters_per_day": 5000}
+    made = admin.post("/api/keys", asked).json
+    limits = {"scopes": ["speech"], "max_concurrent": 3, "characters_per_day": 5000}
+    assert made["key"].items() >= limits.items()
+    kept = dashboard.parts.api_keys.verify(made["secret"]).limits
+    assert kept == ApiKeyLimits(frozenset({ApiScope.SPEECH}), 3, 5000)
+    [entry] = dashboard.parts.audit.search(AuditFilter(action="api_key.create")).items
+    assert json.loads(entry.after).items() >= limits.items()
+
+    KeyLimits(dashboard.store).begin_speech(dashboard.parts.api_keys.verify(made["secret"]), 1200)
+    assert admin.get("/api/keys").json["keys"][0]["characters_today"] == 1200
+    said = admin.get("/keys").text
+    assert "3 at the same time" in said
+    assert "1,200 of 5,000 characters today (UTC)" in said
+
+
+def test_what_is_not_asked_for_is_not_limited(dashboard):
+    made = dashboard.client().post("/api/keys", {"name": "shop"}).json
+    assert dashboard.parts.api_keys.verify(made["secret"]).limits == ApiKeyLimits()
+    assert made["key"]["scopes"] == ["conversation", "speech"]
+    assert (made["key"]["max_concurrent"], made["key"]["characters_today"]) == (None, None)
+
+
+def test_without_redis_the_keys_and_their_limits_are_shown_all_the_same(dashboard, monkeypatch):
+    admin = dashboard.client()
+    admin.post("/api/keys", {"name": "shop", "characters_per_day": 5000})
+
+    def fail(*_arguments):
+        raise redis.ConnectionError
+
+    monkeypatch.setattr("dashboard.web.api_keys.characters_used", fail)
+    assert admin.get("/api/keys").json["keys"][0]["characters_today"] is None
+    assert "5,000 characters a day" in admin.get("/keys").text
+
+
+def test_on_a_schema_that_keeps_no_limits_the_answer_says_what_to_run(dashboard):
+    dashboard.parts.database.revision = "0006"
+    with dashboard.parts.database.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+    admin = dashboard.client()
+    answer = admin.post("/api/keys", {"name": "shop", "max_concurrent": 1})
+    assert (answer.status_code, answer.json["error"]["code"]) == (409, "schema_too_old")
+    assert "python -m migrations upgrade 0007" in answer.json["error"]["message"]
+    assert dashboard.parts.api_keys.list_all() == []
+    assert admin.post("/api/keys", {"name": "shop"}).status_code == 201

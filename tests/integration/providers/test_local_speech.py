@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import redis
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
@@ -25,9 +26,11 @@ from service.fallback.local_speech import LocalSpeech, LocalSpeechStream
 from service.fallback.loudness import speech_level_dbfs
 from service.fallback.tone_voice import ToneVoice
 from service.fallback.voice_choice import VoiceMap
+from service.key_limits import KeyLimits
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from service.services import Services
+from service.storage import ApiKeyLimits
 from service.web import errors, speech
 from service.web.request_log import RequestLog
 from tests.integration.elevenlabs.scripted_upstream import Peer, ScriptedUpstream
@@ -198,7 +201,8 @@ class Stage:
         services = SimpleNamespace(
             maintenance=SimpleNamespace(check=lambda: None),
             settings=SimpleNamespace(max_request_bytes=100_000),
-            api_keys=SimpleNamespace(verify=lambda shown: shown),
+            api_keys=SimpleNamespace(verify=lambda _: SimpleNamespace(limits=ApiKeyLimits())),
+            key_limits=KeyLimits(redis.Redis()),  # which is not asked
             legs=SimpleNamespace(fallback=SimpleNamespace(check=lambda _: None)),
             elevenlabs=elevenlabs,
         )

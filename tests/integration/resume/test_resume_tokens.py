@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -22,6 +23,7 @@ from service.errors import (
     ServiceUnavailableError,
 )
 from service.keeping.conversation_keys import delete_conversation_keys
+from service.key_limits import KeyBound
 from service.redis_keys import RESUME_SINCE, conversation_key
 from tests.integration.resume.conftest import MakeOffice, client
 
@@ -100,6 +102,14 @@ def test_another_worker_takes_over_and_the_first_is_told(
     third = make_office()
     claim = third.claim(written_token(resumed, is_written))
     assert claim.fence == 3
+
+
+def test_a_conversation_keeps_the_bound_of_its_api_key_from_worker_to_worker(
+    make_office: MakeOffice, is_written: Known, conversation_id: str
+) -> None:
+    bound = replace(FACTS, bound=KeyBound("0123456789abcdef", 2))
+    token = written_token(held(make_office(), conversation_id, facts=bound), is_written)
+    assert make_office().claim(token).facts == bound
 
 
 @pytest.mark.parametrize("workers", [1, 8])

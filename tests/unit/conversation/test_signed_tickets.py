@@ -14,6 +14,7 @@ import redis
 
 from service.conversation.tickets import Ticket, TicketOffice
 from service.errors import NotAllowedError, NotAuthenticatedError, SecretsUnavailableError
+from service.key_limits import KeyBound
 from service.secret import Secret
 from tests.unit.secrets.scripted_source import TICKET as TICKET_KEY
 from tests.unit.secrets.scripted_source import Managed, reading
@@ -232,3 +233,22 @@ def test_a_ticket_without_origin_is_good_for_every_page(store: redis.Redis) -> N
     ticket = replace(TICKET, origin=None)
     token = here.issue(ticket, seconds=60, single_use=True)
     assert here.redeem(token, agent_id=None, origin="https://anywhere.example") == ticket
+
+
+def test_a_ticket_carries_the_bound_of_its_key_which_nobody_can_lift(store: redis.Redis) -> None:
+    bound = replace(TICKET, bound=KeyBound("shop", 2))
+    signing = office(store, "k1")
+    token = signing.issue(bound, seconds=60, single_use=False)
+    assert redeem(signing, token) == bound
+    (place,) = store.keys()
+    kept = orjson.loads(store.get(place))
+    store.set(place, orjson.dumps({**kept, "bound": {**kept["bound"], "max_concurrent": 100}}))
+    assert is_refused(signing, token)
+    store.set(place, orjson.dumps({name: value for name, value in kept.items() if name != "bound"}))
+    assert is_refused(signing, token)
+
+
+def test_a_ticket_without_a_bound_is_kept_as_releases_that_know_none_read_it(store: redis.Redis) -> None:
+    issue(office(store, "k1"))
+    (place,) = store.keys()
+    assert set(orjson.loads(store.get(place))) == {"agent_id", "origin", "signatures"}

@@ -10,6 +10,7 @@ from migrations import runner
 from service.storage import (
     AdminRole,
     AdminUsers,
+    ApiKeyLimits,
     ApiKeys,
     AuditLog,
     Capability,
@@ -30,6 +31,7 @@ from service.storage import (
 BEGAN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 CONVERSATIONS = 20
 UTTERANCES = 5
+LIMITED_KEYS = 10
 
 
 def fill_database(url: str, *, conversations: int = CONVERSATIONS) -> None:
@@ -37,10 +39,14 @@ def fill_database(url: str, *, conversations: int = CONVERSATIONS) -> None:
     runner.upgrade(url)
     database = open_database(url, busy_seconds=5.0)
     try:
-        ApiKeys(database).create("shop")
+        keys = ApiKeys(database)
+        keys.create("shop")
+        with database.writing() as session:
+            for number in range(LIMITED_KEYS):
+                keys.create(f"shop {number}", limits=ApiKeyLimits(max_concurrent=number + 1), within=session)
         AdminUsers(database).create("ana", AdminRole.ADMIN, password_hash="x")
-        Deployments(database).record(release="1.4.0", revision="0005", node="node-1")
-        Deployments(database).record(release="1.5.0", revision="0006", node="node-1")
+        Deployments(database).record(release="1.4.0", revision="0006", node="node-1")
+        Deployments(database).record(release="1.5.0", revision="0007", node="node-1")
         AuditLog(database).append(actor="ana", action="override.set", subject="speech", after={"mode": "disabled"})
         Overrides(database).set(
             Capability.SPEECH, OverrideMode.DISABLED, reason="tests", author="ana", expires_at=None, expected_version=0

@@ -19,7 +19,7 @@ from service.maintenance import MAINTENANCE_KEY, MaintenanceWatch, read_maintena
 from service.pool_reports import INDEX_KEY, PoolReporter, list_reports
 
 TERMS = Terms(
-    id="20261125-1", place="x", current="0006", target="0005", actor="ana@ops", version="1", losses={}, allowed={},
+    id="20261125-1", place="x", current="0007", target="0006", actor="ana@ops", version="1", losses={}, allowed={},
     drain_seconds=0.0,
 )  # fmt: skip
 

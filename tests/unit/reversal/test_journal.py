@@ -16,7 +16,7 @@ from scripts.reversal.runs import Outcome, Runs
 from scripts.reversal.terms import Terms
 
 TERMS = Terms(
-    id="r", place="sqlite:///x", current="0006", target="0005", actor="a@b", version="1", losses={}, allowed={}
+    id="r", place="sqlite:///x", current="0007", target="0006", actor="a@b", version="1", losses={}, allowed={}
 )
 
 
@@ -97,7 +97,7 @@ def test_what_a_full_disk_took_half_of_is_taken_back(journal: Journal) -> None:
 def test_the_state_follows_from_the_journal_alone(tmp_path: Path) -> None:
     runs = Runs(tmp_path / "runs")
     assert runs.last() is None
-    run = runs.begin("0006", "0005")
+    run = runs.begin("0007", "0006")
     run.journal.add("started", **TERMS.as_json())
     assert run.state().terms == TERMS
     assert not run.state().has_changed_anything
@@ -122,7 +122,7 @@ def test_the_state_follows_from_the_journal_alone(tmp_path: Path) -> None:
 
 def test_one_that_was_killed_before_its_first_entry_stood_is_none(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
-    good, torn, empty, bare = (runs.begin("0006", "0005") for _ in range(4))
+    good, torn, empty, bare = (runs.begin("0007", "0006") for _ in range(4))
     good.journal.add("started", **TERMS.as_json())
     torn.journal.path.write_bytes(good.journal.path.read_bytes()[:-1])
     empty.journal.path.touch()
@@ -132,7 +132,7 @@ def test_one_that_was_killed_before_its_first_entry_stood_is_none(tmp_path: Path
 
 def test_two_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
-    assert len({runs.begin("0006", "0005").folder for _ in range(3)}) == 3
+    assert len({runs.begin("0007", "0006").folder for _ in range(3)}) == 3
 
 
 def test_one_rollback_at_a_time_uses_a_folder(tmp_path: Path) -> None:

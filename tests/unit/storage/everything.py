@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from service.storage import (
     AdminRole,
     AdminUsers,
+    ApiKeyLimits,
     ApiKeys,
     AuditLog,
     Capability,
@@ -31,10 +32,11 @@ from service.storage import (
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def do_everything(database: Database, *, keeps_costs: bool = True) -> None:
+def do_everything(database: Database, *, keeps_costs: bool = True, keeps_limits: bool = True) -> None:
     """Call every repository; nothing fails."""
-    _, key = ApiKeys(database).create("shop")
-    assert ApiKeys(database).verify(key) is not None
+    limits = ApiKeyLimits(max_concurrent=2) if keeps_limits else ApiKeyLimits()
+    made, key = ApiKeys(database).create("shop", limits=limits)
+    assert ApiKeys(database).verify(key) == made
     conversations = Conversations(database)
     assert conversations.start("c1", agent_id="a", user_id="u", started_at=NOON)
     leg = Leg("c1", 1, "elevenlabs", NOON, provider_conversation_id="conv_1")

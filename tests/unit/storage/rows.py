@@ -23,6 +23,7 @@ def _rows(number: int) -> dict[str, dict[str, Any]]:
             "last_characters": "wxyz",
             "created_at": moment,
         },
+        "api_key_limits": {"key_id": f"key{number}", "scopes": "speech", "max_concurrent": 7},
         "conversations": {
             "id": f"c{number}",
             "agent_id": "agent",

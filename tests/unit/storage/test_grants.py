@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from migrations import __main__ as command_line
 from migrations import grants, runner
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, ServiceUnavailableError
 from service.storage import (
     ApiKeys,
     AuditFilter,
@@ -150,7 +150,9 @@ def test_rights_after_an_upgrade_reach_the_new_tables(postgresql: str, role: str
     runner.upgrade(url)
     database = as_role(url, role)
     with pytest.raises(ProgrammingError, match="permission denied"), database.reading() as session:
-        session.execute(text("SELECT * FROM conversation_costs"))
+        session.execute(text("SELECT * FROM api_key_limits"))
+    with pytest.raises(ServiceUnavailableError):  # and no key does more than it should
+        ApiKeys(database).verify("vocero_" + "a" * 43)
     grants.grant(url, role)
     check_schema(database)
     AuditLog(database).append(actor="ana", action="a", subject="s")
