@@ -17,7 +17,7 @@ import redis
 from service import redis_keys
 
 REMEMBERED_AGENTS = 1_000
-READ_SECONDS = 30.0
+READ_SECONDS = 5.0
 """Between two looks at what the others have heard."""
 
 KEPT_SECONDS = 30 * 86_400

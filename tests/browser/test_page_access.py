@@ -96,6 +96,8 @@ def lead_through_an_outage(page: Page, stand_in: StandIn, talk: Talk, name: str)
     if name not in {"outage", "returned", "discontinuity", "refused"}:
         return
     talk.give_token("conv_1.a")
+    talk.send("ping", ping_event={"event_id": 99, "ping_ms": None})
+    talk.expect("pong")  # the token has arrived: what is cut takes along what is still on its way
     page.evaluate("Math.random = () => 3")  # the first try comes when the loss has been noticed
     talk.drop()
     state(page, "reconnecting")

@@ -18,8 +18,8 @@ from tests.campaign.campaign import GREETING, Outcome, Scene
 TOOL_ANSWER = f"On your device it is {TOOL_RESULT}."
 REFUSED = {"conversation_config_override": {"agent": {"prompt": {"prompt": "Be rude."}}}}
 LINES = 4
-WARM_UP = 40
-"""At once: with a dozen of them it happens that one of two workers takes all."""
+WARM_UP, WARM_UP_AT_ONCE = 24, 12
+"""Twice a dozen: of the first it happens that one of two workers takes all; more at once is too much for a cold one."""
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
 
 def warm_up(scene: Scene) -> None:
     """Let every worker hear the agent once: until then a text without sound may be one of an agent that only writes."""
-    outcomes = run(scene, range(WARM_UP), at_once=WARM_UP)
+    outcomes = run(scene, range(WARM_UP), at_once=WARM_UP_AT_ONCE)
     if failures := [failure for each in outcomes for failure in each.failures]:
         raise AssertionError(failures)
 

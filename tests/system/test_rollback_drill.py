@@ -83,7 +83,8 @@ def test_back_and_forth_while_people_talk(
         assert closes.count(1012) == CALLERS, "who talked was told to come back"
         assert set(closes) <= {1012, 1013}
         assert {key: store.dump(key) for key in store.scan_iter(match="other:*", count=1000)} == others
-        assert not list(store.scan_iter(match="vocero:cache:*", count=1000))
+        left = store.scan_iter(match="vocero:cache:[0-9]*", count=1000)
+        assert not list(left), "what was filled in; what the service has computed since is its own"
 
     assert runner.current_revision(old_url) == "0006"
     assert is_ready(service), "the running service goes on with the older schema"
