@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.access.first_user import FIRST_USER
-
 from scripts.launcher.plan import Plan
 
 NO_LOCAL = "none: the `local` extra is not installed (make run without LOCAL=0)"

@@ -36,9 +36,9 @@ def start_kept_talk(start_talk: Callable[..., Talk]) -> Callable[..., Talk]:
     def start(page: Page, jitter: str = HURRY, *, seconds: float = 120, by: str = "start-typing") -> Talk:
         page.evaluate(jitter)
         talk = start_talk(page, by=by)
-        talk.send("ping", ping_event={"event_id": 1, "ping_ms": None})
         talk.give_token("conv_1.a", seconds)
-        talk.expect("pong")
+        talk.send("ping", ping_event={"event_id": 1, "ping_ms": None})
+        talk.expect("pong")  # the token has come, too
         return talk
 
     return start
