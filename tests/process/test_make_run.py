@@ -166,7 +166,9 @@ def test_a_second_launcher_does_not_touch_the_firsts_state_and_killing_that_outr
     assert_all_end(children)
 
 
-@pytest.mark.parametrize("name", ["valkey", "sandbox", "service"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("valkey", marks=pytest.mark.long), pytest.param("sandbox", marks=pytest.mark.long), "service"]
+)
 def test_a_childs_death_ends_the_others_and_is_told_with_its_log(launch: Launch, name: str) -> None:
     launched = launch()
     children = launched.wait_until_ready()
