@@ -111,7 +111,9 @@ def test_what_one_worker_finds_all_do_that_know_no_better(own_valkey: OwnValkey)
     trip(first)
     for worker in (first, idle, well):
         worker.exchange()
-    assert [worker.breaker.state for worker in (first, idle, well)] == [OPEN, OPEN, CLOSED]
+    # On a busy machine the time to the first probe is over by now.
+    assert {first.breaker.state, idle.breaker.state} <= {OPEN, HALF_OPEN}
+    assert well.breaker.state is CLOSED
     mine, theirs = first.breaker.opening, idle.breaker.opening
     assert mine is not None
     assert theirs is not None

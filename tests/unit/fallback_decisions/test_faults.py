@@ -46,6 +46,10 @@ def made(kind: type[BaseException]) -> BaseException:
         return kind("It failed.", code="some_word")
     if kind in WITHOUT_WORDS:
         return kind()
+    if kind is errors.KeyBusyError:
+        return errors.KeyBusyError(2)
+    if kind is errors.KeyQuotaError:
+        return errors.KeyQuotaError(used=900, limit=1_000, asked=200)
     if kind is errors.SecretsSourceError:
         return kind("away", cause="timeout")
     if issubclass(kind, errors.NotFoundError):
@@ -71,6 +75,8 @@ EXPECTED: dict[type[BaseException], tuple[FaultDomain, FaultAction, bool, bool]]
     errors.ResumeTokenUsedError: (FaultDomain.CALLER, REPORT, False, False),
     errors.ResumeTokenExpiredError: (FaultDomain.CALLER, REPORT, False, False),
     errors.TooManyRequestsError: (FaultDomain.CALLER, REPORT, False, False),
+    errors.KeyBusyError: (FaultDomain.CALLER, REPORT, False, False),
+    errors.KeyQuotaError: (FaultDomain.CALLER, REPORT, False, False),
     errors.ServiceUnavailableError: (FaultDomain.US, NEXT, True, False),
     errors.SecretsUnavailableError: (FaultDomain.KEY, NEXT, True, False),
     errors.MaintenanceError: (FaultDomain.US, REPORT, False, False),
