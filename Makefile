@@ -34,7 +34,7 @@ test: ## run every test, after getting what they need (ARGS=...: for pytest)
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.run_tests $(ARGS)
 
 parts: ## get what the tests need besides Python packages (make test does so too)
-	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.test_parts
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.parts_of_tests
 
 lint: ## check style, types and the layers
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.lint

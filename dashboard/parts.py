@@ -12,8 +12,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from dashboard.access.cookies import Cookies
 from dashboard.access.known_users import KnownUsers
@@ -28,11 +26,11 @@ from service.errors import SecretsSourceError, ServiceUnavailableError
 from service.fallback.overrides import OverrideBoard
 from service.keeping.erasure import Erasure
 from service.orders import OrderDesk
+from service.quick_redis import quick_redis
 from service.secret import Secret, SecretName
 from service.secrets_sources import make_source
 from service.storage import AdminUsers, ApiKeys, AuditLog, Database, Overrides, check_schema, open_database
 
-REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59
 SQLITE_BUSY_SECONDS = 1.0  # nobody's voice waits here
 
 
@@ -81,12 +79,7 @@ def build_parts(settings: DashboardSettings, *, executor: Executor | None = None
     Raises:
         ConfigurationError: a setting is of no use.
     """
-    store = redis.Redis.from_url(
-        settings.redis_url,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 1),
-    )
+    store = quick_redis(settings.redis_url)
     database = open_database(
         settings.database_url.get_secret_value(),
         busy_seconds=SQLITE_BUSY_SECONDS,

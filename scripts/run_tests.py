@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from scripts.test_parts import ROOT, get_parts
+from scripts.parts_of_tests import ROOT, get_parts
 
 # Many tests wait, for a server's start or for speech at its own pace: four processes keep two cores busy.
 PARALLEL = ("--numprocesses", "4", "--dist", "worksteal")

@@ -30,7 +30,7 @@ from service.minute_history import MinuteHistory
 from service.minute_tally import TALLY
 from service.order_deeds import make_deeds
 from service.orders.taker import OrderTaker
-from service.pool_reports import PoolReporter, WorkerState
+from service.pool_reports import PoolReporter, WorkerState, worker_name
 from service.readiness import Readiness
 from service.secrets_manager import SecretsManager
 from service.storage import ApiKeys, Capability
@@ -69,7 +69,7 @@ class AdminView:
     @property
     def name(self) -> str:
         """As orders call it."""
-        return f"{self.node}/{self.worker}"
+        return worker_name(self.node, self.worker)
 
     def state(self, readiness: Readiness, loop_watch: LoopWatch) -> WorkerState:
         """How this worker is now; asks nobody."""

@@ -22,7 +22,7 @@ from service.errors import ConfigurationError
 from service.fallback.backup import Backup
 from service.fallback.backup_speech import BackupSpeech
 from service.fallback.canaries import make_canary
-from service.fallback.fallback_service import FallbackService, make_fallback_service
+from service.fallback.fallback_service import FallbackService, make_fallback_service, switched_off
 from service.quality_process import socket_in
 from service.secret import Secret
 from service.storage import Capability, Database
@@ -91,6 +91,8 @@ def make_backup_speech(fallback: FallbackService, backup: Backup) -> BackupSpeec
     def goes_first(_voice_id: str) -> bool:
         # A key of its own for each request, so that a voice that is used alone gets its share of a ramp.
         plan = fallback.plan(Capability.SPEECH, key=token_hex(8))
+        if plan.is_disabled:
+            raise switched_off(Capability.SPEECH)
         return next((name for name in plan.providers if name in (PRIMARY, LOCAL)), LOCAL) == LOCAL
 
     def takes_over(error: Exception) -> bool:

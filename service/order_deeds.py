@@ -20,12 +20,11 @@ from service.fallback.audible_canaries import AudibleCanaries, Trial
 from service.fallback.breaker_report import words_of
 from service.metrics_elevenlabs import PoolName
 from service.metrics_platform import OrderKind
-from service.orders.order import EVERYBODY, Order
+from service.orders.order import EVERYBODY, MOST_CONNECTIONS, Order
 from service.orders.taker import Deed, Done
 from service.secrets_manager import SecretsManager
 from service.storage import ApiKeys, Capability
 
-MOST_CONNECTIONS = 50_000
 REFRESH_SECONDS = 8.0
 _NORMAL_CLOSE = 1000
 """What clients understand as an end that is no failure."""

@@ -80,6 +80,11 @@ class WorkerReport(WorkerState):
     conversations: int = 0
     writes_pending: int = 0
 
+    @property
+    def name(self) -> str:
+        """How orders and people call the worker."""
+        return worker_name(self.node, self.worker)
+
 
 # What workers of an earlier version do not tell.
 _STATE = tuple(each.name for each in dataclasses.fields(WorkerState))
@@ -120,7 +125,7 @@ class PoolReporter:
         self._store = store
         self._node = node
         self._worker = worker
-        self._member = _member(node, worker)
+        self._member = worker_name(node, worker).encode()
         self._pools = pools
         self._maintenance = maintenance
         self._conversations = conversations
@@ -267,8 +272,9 @@ _READ: dict[str, Callable[[Any], Any]] = {
 """For what JSON has no type of."""
 
 
-def _member(node: str, worker: str) -> bytes:
-    return f"{node}/{worker}".encode()
+def worker_name(node: str, worker: str) -> str:
+    """What a worker is called, here and in orders."""
+    return f"{node}/{worker}"
 
 
 def _key(member: bytes) -> bytes:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from service import metrics, metrics_platform
 from service.account_limiter import AccountLimiter
@@ -50,6 +48,7 @@ from service.maintenance import MaintenanceWatch
 from service.measured_redis import MeasuredRedis
 from service.orders.taker import OrderTaker
 from service.pool_reports import PoolReporter
+from service.quick_redis import quick_redis
 from service.readiness import Readiness, make_readiness
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
@@ -60,7 +59,6 @@ from service.storage import ApiKeys, Capability, Conversations, Database, check_
 from service.storage.record_writer import RecordWriter
 from service.traces import Traces
 
-REDIS_SECONDS = 0.25  # with one retry a stuck server costs 0.5 s; the library's defaults hang for 59 (traps)
 SECRETS_SECONDS = 5.0  # that a worker waits for its first secrets before it takes requests all the same
 LOGIN_SPREAD_SECONDS, MOST_SPREAD_SECONDS = 0.2, 4.0  # for each worker, and for all
 ADMITTED_SHARE = 0.8  # of a worker's connections: the rest is for pages, tickets and health
@@ -169,12 +167,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         ConfigurationError: no source of an ElevenLabs key, or bounds of a pool that exclude each other.
     """
     secrets = _secrets_manager(settings)
-    store = MeasuredRedis.from_url(
-        settings.redis_url,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 1),
-    )
+    store = quick_redis(settings.redis_url, MeasuredRedis)
     database = open_database(
         settings.database_url.get_secret_value(),
         password=_getter(secrets, SecretName.DATABASE_PASSWORD) if _has_password_in_vault(settings) else None,

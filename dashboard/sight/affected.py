@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboard.sight.providers import CapabilityView, asked_by
+from dashboard.sight.providers import CapabilityView
+from dashboard.sight.speaking import conversations_by_provider
 from dashboard.sight.watch import Snapshot
+from service.fallback.overrides import asked_by
 from service.minute_history import Minute, MinuteCount
 from service.storage import Capability, OverrideMode
 
@@ -42,7 +44,7 @@ def see_affected(
 ) -> Affected:
     """What `mode` would do to whom now; `minutes` are the last ones, the newest may not be over."""
     talks = view.capability is Capability.CONVERSATION
-    speaking = _speaking(snapshot) if talks else {}
+    speaking = conversations_by_provider(snapshot.workers) if talks else {}
     asked = asked_by(view.chain, mode)
     leaving = {name: count for name, count in speaking.items() if name not in asked}
     if mode is OverrideMode.AUTO or (not asked and mode is not OverrideMode.DISABLED):
@@ -56,15 +58,6 @@ def see_affected(
         is_known=bool(snapshot.workers),
         is_nobody=bool(view.chain) and not asked and mode is not OverrideMode.DISABLED,
     )
-
-
-def _speaking(snapshot: Snapshot) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for report in snapshot.workers:
-        for provider, count in report.speaking.items():
-            if count:
-                found[provider] = found.get(provider, 0) + count
-    return found
 
 
 def _lately(minutes: Sequence[Minute] | None, count: MinuteCount) -> int | None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.sight.nodes import worker_name
 from service.pool_reports import WorkerReport
 
 CLASSES = ("live_turn", "greeting", "other")
@@ -67,7 +66,7 @@ def see_limiters(reports: Iterable[WorkerReport]) -> tuple[LimiterSight, ...]:
 def _together(name: str, told: list[tuple[WorkerReport, Mapping[str, Any]]]) -> LimiterSight:
     hearing = [each for each in told if not each[1].get("degraded")]
     account = max(hearing or told, key=lambda each: each[0].reported_at)[1]
-    shares = tuple(_share(worker_name(report), limiter) for report, limiter in told)
+    shares = tuple(_share(report.name, limiter) for report, limiter in told)
     # Where nobody hears of the account, the shares are all there is.
     cap = _number(account, "cap") if hearing else sum(_number(limiter, "cap") for _, limiter in told)
     held = _number(account, "held") if hearing else sum(share.held_here for share in shares)
@@ -94,9 +93,8 @@ def _share(worker: str, limiter: Mapping[str, Any]) -> LimiterShare:
 
 
 def _waiting(told: object) -> dict[str, int]:
-    """By class; a report has a class by its name or by its number."""
-    found = {str(name).lower(): count for name, count in told.items()} if isinstance(told, dict) else {}
-    return {name: int(found.get(name, found.get(str(number), 0)) or 0) for number, name in enumerate(CLASSES, start=1)}
+    found = told if isinstance(told, dict) else {}
+    return {name: int(found.get(name, 0)) for name in CLASSES}
 
 
 def _number(limiter: Mapping[str, Any], field: str) -> int:

@@ -84,11 +84,6 @@ def see_fleet(reports: Iterable[WorkerReport]) -> FleetSight:
     )
 
 
-def worker_name(report: WorkerReport) -> str:
-    """How an order names this worker."""
-    return f"{report.node}/{report.worker}"
-
-
 def _node(node: str, workers: tuple[WorkerSight, ...]) -> NodeSight:
     conversations, capacity = _sums(workers)
     return NodeSight(node, conversations, capacity, _load(conversations, capacity), workers)
@@ -96,7 +91,7 @@ def _node(node: str, workers: tuple[WorkerSight, ...]) -> NodeSight:
 
 def _see(report: WorkerReport) -> WorkerSight:
     return WorkerSight(
-        name=worker_name(report),
+        name=report.name,
         node=report.node,
         worker=report.worker,
         version=report.version,

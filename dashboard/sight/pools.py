@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dashboard.sight.nodes import worker_name
 from service.pool_reports import WorkerReport
 from service.pool_stats import PoolStats
 
@@ -44,7 +43,7 @@ def see_pools(reports: Iterable[WorkerReport]) -> tuple[PoolSight, ...]:
     found: dict[str, list[tuple[str, PoolStats]]] = {}
     for report in reports:
         for stats in report.pools:
-            found.setdefault(stats.name, []).append((worker_name(report), stats))
+            found.setdefault(stats.name, []).append((report.name, stats))
     return tuple(_together(name, found[name]) for name in sorted(found))
 
 

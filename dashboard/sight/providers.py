@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from dashboard.sight.breakers import BreakerSight, see_breakers
 from dashboard.sight.watch import Snapshot
+from service.fallback.overrides import asked_by
 from service.pool_reports import WorkerReport
 from service.storage import Capability, Override, OverrideMode
 
@@ -135,17 +136,6 @@ def see_capability(snapshot: Snapshot, override: Override, *, now: float) -> Cap
     )
 
 
-def asked_by(chain: Sequence[str], mode: OverrideMode) -> tuple[str, ...]:
-    """Who of the chain is asked at all; the same as `service.fallback.FallbackService.plan`."""
-    if mode is OverrideMode.DISABLED:
-        return ()
-    if mode is OverrideMode.FORCED_PRIMARY:
-        return tuple(chain[:1])
-    if mode is OverrideMode.FORCED_FALLBACK:
-        return tuple(chain[1:])
-    return tuple(chain)
-
-
 def _see_provider(
     workers: Iterable[WorkerReport],
     provider: str,
@@ -172,7 +162,5 @@ def _obedience(workers: Sequence[WorkerReport], override: Override, mode: Overri
         return None
     good = {override.version, 0} if mode is OverrideMode.AUTO else {override.version}
     told = [report for report in workers if override.capability.value in report.modes]
-    behind = [
-        f"{report.node}/{report.worker}" for report in told if report.modes[override.capability.value] not in good
-    ]
+    behind = [report.name for report in told if report.modes[override.capability.value] not in good]
     return Obedience(len(told), len(told) - len(behind), tuple(behind[:10]), silent=len(workers) - len(told))

@@ -59,7 +59,7 @@ def look_at_secrets(reports: Iterable[WorkerReport]) -> SecretsSight:
     told: list[WorkerSecrets] = []
     silent: list[str] = []
     for report in reports:
-        name = f"{report.node}/{report.worker}"
+        name = report.name
         if report.secrets is None:
             silent.append(name)
         else:

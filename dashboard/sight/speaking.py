@@ -6,10 +6,12 @@ now. Either alone is wrong for minutes at each switch: people stay where they ar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.fallback.overrides import asked_by
 from service.pool_reports import WorkerReport
 from service.storage import Capability, OverrideMode
 
@@ -47,23 +49,26 @@ def see_voices(reports: Iterable[WorkerReport], modes: Mapping[Capability, Overr
     return tuple(_voice(workers, capability, modes.get(capability, OverrideMode.AUTO)) for capability in Capability)
 
 
+def conversations_by_provider(reports: Iterable[WorkerReport]) -> dict[str, int]:
+    """How many conversations go on with whom, by name."""
+    found: Counter[str] = Counter()
+    for report in reports:
+        found.update(report.speaking)
+    return {provider: count for provider, count in sorted(found.items()) if count > 0}
+
+
 def _voice(workers: tuple[WorkerReport, ...], capability: Capability, mode: OverrideMode) -> Voice:
     chains = [chain for worker in workers if (chain := worker.chains.get(capability.value))]
     primaries = {chain[0] for chain in chains}
     newcomers = {name for worker in workers for name in _newcomers(worker, capability, mode)}
-    speaking: dict[str, int] = {}
-    if capability is Capability.CONVERSATION:
-        for worker in workers:
-            for provider, count in worker.speaking.items():
-                if count > 0:
-                    speaking[provider] = speaking.get(provider, 0) + count
+    speaking = conversations_by_provider(workers) if capability is Capability.CONVERSATION else {}
     return Voice(
         capability=capability,
         verdict=_verdict(newcomers | set(speaking), primaries, is_known=bool(chains)),
         mode=mode,
         primary=min(primaries, default=None),
         newcomers=tuple(sorted(newcomers)),
-        speaking=dict(sorted(speaking.items())),
+        speaking=speaking,
     )
 
 
@@ -80,10 +85,10 @@ def _verdict(providers: set[str], primaries: set[str], *, is_known: bool) -> Ver
 def _newcomers(worker: WorkerReport, capability: Capability, mode: OverrideMode) -> tuple[str, ...]:
     """Whom this worker asks first now; two while the better one comes back step by step."""
     chain = worker.chains.get(capability.value, ())
-    if mode is OverrideMode.DISABLED or worker.maintenance:
+    if worker.maintenance:
         return ()
     if mode is not OverrideMode.AUTO:
-        return chain[:1] if mode is OverrideMode.FORCED_PRIMARY else chain[1:2]
+        return asked_by(chain, mode)[:1]
     states = {each.provider: each.state for each in worker.breakers if each.capability == capability.value}
     first: list[str] = []
     for provider in chain:

@@ -6,7 +6,6 @@ the other one tells; a snapshot always says how old each half is.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -38,11 +37,6 @@ class Snapshot:
     overrides_at: float = 0.0
     database_error: str | None = None
     looks: int = 0
-
-    @property
-    def age_seconds(self) -> float | None:
-        """How old what Redis told is; None: it has told nothing yet."""
-        return max(0.0, time.time() - self.at) if self.at else None
 
 
 @dataclass(frozen=True)
@@ -97,14 +91,6 @@ class Watch:
         A page that follows waits with this, because it wants to hear of an outage, too.
         """
         return _together(self._fleet.after(looks, timeout=timeout), self._overrides.newest(patience=0.0))
-
-    def wait_for_newer(self, than: float, timeout: float) -> Snapshot:
-        """A snapshot that was read after `than` (its `at`); the newest one there is when `timeout` s are over."""
-        ends_at = time.monotonic() + timeout
-        snapshot = self.wait_for_look(0, timeout=timeout)
-        while snapshot.at <= than and (left := ends_at - time.monotonic()) > 0:
-            snapshot = self.wait_for_look(snapshot.looks, timeout=left)
-        return snapshot
 
 
 def _read_fleet(store: redis.Redis) -> _Fleet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import Response, make_response, render_template, request
+from flask import Response, make_response, redirect, render_template, request
 
 from service.errors import RequestError
 
@@ -21,6 +21,11 @@ def json_answer(value: Any, status: int = 200) -> Response:
 def page(template: str, title_key: str | None = None, *, status: int = 200, **values: Any) -> Response:
     """The page that `template` makes of `values`."""
     return make_response(render_template(template, title_key=title_key, **values), status)
+
+
+def redirected(path: str) -> Response:
+    """Elsewhere, to be asked for by GET."""
+    return redirect(path, code=303)  # type: ignore[return-value]  # Flask's own responses, typed as Werkzeug's
 
 
 def fields() -> dict[str, Any]:

@@ -24,19 +24,17 @@ from service.errors import ConflictError, NotFoundError, SchemaError, ServiceUna
 from service.key_limits import characters_used
 from service.orders import OrderKind
 from service.storage import ApiKey, ApiKeyLimits, ApiScope
+from service.storage.api_key_limits import MOST_CHARACTERS, MOST_CONCURRENT
+from service.storage.api_keys import LONGEST_NAME, REMEMBER_SECONDS
 
 log = structlog.get_logger(__name__)
 
-LONGEST_NAME = 200
 FORGET_SECONDS = 2.0
 """How long workers are waited for; whoever has not answered by then forgets the key by itself, see `within_seconds`."""
 
-REMEMBERED_SECONDS = 5.0
-"""For how long a worker that did not hear of it goes on knowing a key (`service.storage.api_keys`)."""
-
 DAYS = {"30": 30, "90": 90, "365": 365}
 LONGEST_DAYS = 3660
-MOST = {"max_concurrent": 100_000, "characters_per_day": 1_000_000_000_000}
+MOST = {"max_concurrent": MOST_CONCURRENT, "characters_per_day": MOST_CHARACTERS}
 
 
 def blueprint() -> Blueprint:
@@ -107,7 +105,7 @@ def revoke(key_id: str) -> ResponseReturnValue:
 
 def _have_forgotten() -> dict[str, Any]:
     """How many of the workers have forgotten all keys that they remembered; none may be asked while Redis is away."""
-    names = {f"{report.node}/{report.worker}" for report in parts().watch.snapshot().workers}
+    names = {report.name for report in parts().watch.snapshot().workers}
     try:
         order = parts().orders.give(OrderKind.KEYS_FORGET, author=who().user.name)
         answers = parts().orders.wait(
@@ -122,7 +120,7 @@ def _have_forgotten() -> dict[str, Any]:
     return {
         "workers": len(names | done),
         "confirmed": len(done),
-        "within_seconds": 0.0 if done and names <= done else REMEMBERED_SECONDS,
+        "within_seconds": 0.0 if done and names <= done else REMEMBER_SECONDS,
     }
 
 

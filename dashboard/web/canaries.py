@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import redis
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
@@ -18,12 +17,12 @@ from dashboard.web.answers import fields, json_answer
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
 from dashboard.web.looks import language
+from dashboard.web.ordering import give_order
 from dashboard.words import translate
 from service import redis_keys
 from service.errors import (
     ConflictError,
     NotFoundError,
-    ServiceUnavailableError,
     TooManyRequestsError,
     UnprocessableError,
 )
@@ -58,14 +57,9 @@ def ask() -> ResponseReturnValue:
         raise UnprocessableError(_say("error.capability"), param="capability")
     worker = _choose(provider, capability)
     arguments = {"provider": provider, "capability": capability}
-    try:
-        _take_turn()
-        note("canary.asked", f"{provider} {capability}", after={"worker": worker})
-        order = parts().orders.give(
-            OrderKind.CANARY, target=worker, arguments=arguments, author=who().user.name, seconds=BEGIN_SECONDS
-        )
-    except redis.RedisError as exc:
-        raise ServiceUnavailableError(_say("error.redis_order"), retry_after=5.0, code="redis_unavailable") from exc
+    _take_turn()
+    note("canary.asked", f"{provider} {capability}", after={"worker": worker})
+    order = give_order(OrderKind.CANARY, target=worker, arguments=arguments, seconds=BEGIN_SECONDS)
     return json_answer({"order_id": order.id, "worker": worker}, 202)
 
 
@@ -121,12 +115,11 @@ def _choose(provider: str, capability: str) -> str:
     ]
     if not able:
         raise ConflictError(_say("canary.no_worker"), code="no_worker")
-    chosen = min(able, key=_load)
-    return f"{chosen.node}/{chosen.worker}"
+    return min(able, key=_load).name
 
 
-def _load(report: WorkerReport) -> tuple[int, str, str]:
-    return report.conversations, report.node, report.worker
+def _load(report: WorkerReport) -> tuple[int, str]:
+    return report.conversations, report.name
 
 
 def _take_turn() -> None:

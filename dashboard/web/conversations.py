@@ -26,6 +26,7 @@ from dashboard.web.conversation_documents import (
 )
 from dashboard.web.conversation_query import ConversationQuery, read_query
 from dashboard.web.conversation_words import install_words
+from dashboard.web.ordering import LONGEST_REASON, SHORTEST_REASON, give_order, reason_in
 from service.errors import ConflictError, NotAllowedError, NotFoundError, ServiceUnavailableError, UnprocessableError
 from service.orders import OrderKind
 from service.storage import AuditFilter
@@ -35,7 +36,6 @@ SEARCHED = "conversation.searched"
 EXPORTED = "conversation.exported"
 END_ORDERED = "conversation.end"
 
-SHORTEST_REASON, LONGEST_REASON = 3, 500
 MOST_SHOWN = 500
 """Utterances on a page, and moments: the newest. An export, and the JSON, have all of them."""
 
@@ -158,11 +158,8 @@ def end(conversation_id: str) -> Response:
     if seen.state is ConversationState.ENDED:
         raise ConflictError("The conversation has ended already.", code="conversation_ended")
     note(END_ORDERED, conversation_id, after={"reason": reason})
-    order = parts().orders.give(
-        OrderKind.CONVERSATION_END,
-        arguments={"conversation_id": conversation_id},
-        author=who().user.name,
-        seconds=ORDER_SECONDS,
+    order = give_order(
+        OrderKind.CONVERSATION_END, arguments={"conversation_id": conversation_id}, seconds=ORDER_SECONDS
     )
     answers = parts().orders.wait(
         order.id, until=lambda found: any(each.is_done for each in found), timeout=ANSWER_SECONDS
@@ -174,9 +171,8 @@ def end(conversation_id: str) -> Response:
 
 
 def _reason(body: dict[str, Any]) -> str:
-    reason = body.get("reason")
-    reason = reason.strip() if isinstance(reason, str) else ""
-    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+    reason = reason_in(body)
+    if reason is None:
         raise UnprocessableError(
             f"A reason of {SHORTEST_REASON} to {LONGEST_REASON} characters is needed.", param="reason"
         )

@@ -19,7 +19,7 @@ from dashboard.sight.affected import Affected, see_affected
 from dashboard.sight.providers import CapabilityView, newest_overrides, see_capability
 from dashboard.sight.switches import Switched
 from dashboard.sight.watch import Snapshot
-from dashboard.web import canaries
+from dashboard.web import canaries, kinds
 from dashboard.web.answers import fields, json_answer, page
 from dashboard.web.context import parts, who
 from dashboard.web.fallback_answers import affected_as_json, happenings_as_json, moment, override_as_json, view_as_json
@@ -30,11 +30,6 @@ from service.errors import ConflictError, NotFoundError, ServiceUnavailableError
 from service.minute_history import Minute, read_minutes
 from service.storage import Capability, Override, OverrideConflictError, OverrideMode
 
-STANDING_KINDS = {
-    "ready": "good", "ramping": "warn", "probing": "warn", "down": "bad", "drain": "warn", "maintenance": "off"
-}  # fmt: skip
-MODE_KINDS = {"auto": "good", "forced_primary": "warn", "forced_fallback": "warn", "disabled": "bad"}
-PROBE_KINDS = {"good": "good", "bad": "bad", "unclear": "warn"}
 DURATIONS = (("900", "15_minutes"), ("3600", "1_hour"), ("14400", "4_hours"), ("86400", "24_hours"))
 
 
@@ -60,8 +55,8 @@ def show() -> ResponseReturnValue:
         snapshot=snapshot,
         views=_views(snapshot),
         modes=[mode.value for mode in OverrideMode],
-        standing_kinds=STANDING_KINDS,
-        mode_kinds=MODE_KINDS,
+        standing_kinds=kinds.STANDINGS,
+        mode_kinds=kinds.MODES,
         durations=[(value, say(f"duration.{name}")) for value, name in choices],
         name=provider_name,
         cause=lambda word: _or_itself(f"cause.{word}", word),
@@ -141,7 +136,7 @@ def _fault(told: str) -> str:
 def _probe(told: str) -> tuple[str, str, str]:
     """The same for a check ("good: 0.42 s", "bad: busy: system_busy (provider)"): its kind, in words, and the rest."""
     result, _, rest = told.partition(": ")
-    return PROBE_KINDS.get(result, "off"), _or_itself(f"probe.{result}", result), rest
+    return kinds.PROBES.get(result, "off"), _or_itself(f"probe.{result}", result), rest
 
 
 def _or_itself(key: str, itself: str) -> str:

@@ -11,23 +11,23 @@ import secrets
 from typing import Any
 
 import structlog
-from flask import Blueprint, Response, g, redirect, request
+from flask import Blueprint, Response, g, request
 
 from dashboard.access.client_address import shown_address
 from dashboard.access.guard import CSRF_FIELD, CSRF_HEADER
 from dashboard.access.next_page import HOME, next_page
 from dashboard.access.sessions import Session
-from dashboard.web.answers import fields, json_answer, page
-from dashboard.web.audit_trail import note
+from dashboard.web.answers import fields, json_answer, page, redirected
+from dashboard.web.audit_trail import note, note_sign_in
 from dashboard.web.context import parts, who
 from dashboard.web.looks import language
 from dashboard.words import translate
 from service.errors import NotAllowedError, NotAuthenticatedError, RequestError, TooManyRequestsError
 from service.storage import AdminUser
+from service.storage.admin_users import LONGEST_NAME
 
 log = structlog.get_logger(__name__)
 
-LONGEST_NAME = 200
 LONGEST_NOTED_NAME = 40
 LONGEST_PASSWORD = 1024  # beyond what any may have: not looked at
 SCRIPT_HEADER = "X-Requested-By"
@@ -49,7 +49,7 @@ def blueprint() -> Blueprint:
 def _show() -> Response:
     wanted = next_page(request.args.get("next"))
     if g.get("signed_in") is not None:
-        return _redirected(wanted)
+        return redirected(wanted)
     return _login_page(wanted)
 
 
@@ -71,7 +71,7 @@ def _sign_in() -> Response:
             )
         except RequestError as exc:
             return _refused_page(wanted, exc)
-        answer = _redirected(wanted)
+        answer = redirected(wanted)
     parts().cookies.set_session(answer, cookie)
     parts().cookies.forget_login_token(answer)
     return answer
@@ -81,7 +81,7 @@ def _sign_out() -> Response:
     signed_in = who()
     parts().sessions.revoke(signed_in.session_id, signed_in.user.id)
     note("logout", signed_in.user.name)
-    answer = _redirected("/login")
+    answer = redirected("/login")
     parts().cookies.forget_session(answer)
     return answer
 
@@ -110,7 +110,7 @@ def _begin_session(name: str, password: str) -> tuple[str, Session]:
     _hash_anew_if_outdated(user, password)
     _end_session_of_cookie()
     cookie, session = parts().sessions.begin(user, address=address, agent=request.user_agent.string)
-    _audit("login.ok", user.name, {"role": user.role.value, "failed_before": failed_before})
+    note_sign_in("login.ok", _shortened(user.name), {"role": user.role.value, "failed_before": failed_before})
     log.info("signed in", user=user.id)
     return cookie, session
 
@@ -146,19 +146,11 @@ def _note_failure(name: str, address: str, outcome: str) -> None:
     log.warning("sign-in refused", outcome=outcome)
     failures = parts().throttle.worth_noting(name, address)
     if failures is not None:
-        _audit("login.failed", name, {"outcome": outcome, "failures": failures})
+        note_sign_in("login.failed", _shortened(name), {"outcome": outcome, "failures": failures})
 
 
-def _audit(action: str, name: str, after: dict[str, Any]) -> None:
-    shortened = name.strip()[:LONGEST_NOTED_NAME] or "(no name)"
-    parts().audit.append(
-        actor=shortened,
-        action=action,
-        subject=shortened,
-        after=after,
-        address=shown_address(request.remote_addr),
-        request_id=g.request_id,
-    )
+def _shortened(name: str) -> str:
+    return name.strip()[:LONGEST_NOTED_NAME] or "(no name)"
 
 
 def _has_login_token() -> bool:
@@ -191,10 +183,6 @@ def _login_page(wanted: str, *, error: str | None = None, status: int = 200, sec
     )
     parts().cookies.set_login_token(answer, g.csrf_token)
     return answer
-
-
-def _redirected(path: str) -> Response:
-    return redirect(path, code=303)  # type: ignore[return-value]  # Flask's own responses, typed as Werkzeug's
 
 
 def _text(given: Any, name: str, longest: int) -> str:

@@ -12,12 +12,13 @@ import secrets
 from typing import Any
 
 import structlog
-from flask import Blueprint, Response, g, redirect, request
+from flask import Blueprint, Response, g, request
 
 from dashboard.access.client_address import shown_address
 from dashboard.access.next_page import HOME, next_page
 from dashboard.access.oidc import Arrival, OpenIdConnect, ProviderSignInError, Reason, is_from_provider
-from dashboard.web.answers import page
+from dashboard.web.answers import page, redirected
+from dashboard.web.audit_trail import note_sign_in
 from dashboard.web.context import parts, who
 from dashboard.web.looks import language
 from dashboard.words import translate
@@ -44,7 +45,7 @@ def blueprint() -> Blueprint:
 def _begin() -> Response:
     wanted = next_page(request.args.get("next"))
     if g.get("signed_in") is not None:
-        return _redirected(wanted)
+        return redirected(wanted)
     return _send_away(wanted)
 
 
@@ -52,7 +53,7 @@ def _confirm() -> Response:
     """For whoever has no password of ours: the provider asks for theirs, whoever is signed in there."""
     signed_in = who()
     if not is_from_provider(signed_in.user):
-        return _redirected(HOME)
+        return redirected(HOME)
     return _send_away(HOME, confirming=(signed_in.session_id, signed_in.user.id))
 
 
@@ -70,7 +71,7 @@ def _send_away(wanted: str, *, confirming: tuple[str, str] | None = None) -> Res
         )
     except ProviderSignInError as exc:
         return _refused(exc)
-    answer = _redirected(address)
+    answer = redirected(address)
     parts().cookies.set_away(answer, browser)
     return answer
 
@@ -102,7 +103,7 @@ def _signed_in(arrival: Arrival) -> Response:
         agent=request.user_agent.string,
         is_confirmed=arrival.is_fresh,
     )
-    _audit("login.ok", user.name, {"role": user.role.value, "by": "provider"})
+    note_sign_in("login.ok", user.name, {"role": user.role.value, "by": "provider"})
     log.info("signed in", user=user.id, by="provider")
     answer = page("oidc.html", heading=translate("oidc.signed_in", language()), onward=wanted)
     answer.headers["Refresh"] = f"0; url={wanted}"
@@ -114,7 +115,7 @@ def _confirmed(arrival: Arrival, session_id: str) -> Response:
     if not parts().sessions.goes_on(session_id):
         return _refused(ProviderSignInError(Reason.STALE))
     parts().sessions.confirm(session_id)
-    _audit("login.confirmed", arrival.user.name, {"by": "provider"})
+    note_sign_in("login.confirmed", arrival.user.name, {"by": "provider"})
     return page(
         "oidc.html", heading=translate("oidc.confirmed", language()), text=translate("oidc.go_back", language())
     )
@@ -126,7 +127,7 @@ def _refused(error: ProviderSignInError) -> Response:
         # By network alone: who it is, is either not certain or not ours to write down.
         failures = parts().throttle.worth_noting("(provider)", shown_address(request.remote_addr))
         if failures is not None:
-            _audit("login.failed", "(provider)", {"outcome": error.reason.value, "failures": failures})
+            note_sign_in("login.failed", "(provider)", {"outcome": error.reason.value, "failures": failures})
     spoken, key = language(), f"oidc.error.{error.reason.value}"
     values = {"name": _provider().name, "groups": ", ".join(_provider().roles.named())}
     return page(
@@ -135,17 +136,6 @@ def _refused(error: ProviderSignInError) -> Response:
         heading=translate("oidc.not_signed_in", spoken),
         problem=translate(f"{key}.text", spoken, **values),
         hint=translate(f"{key}.hint", spoken, **values),
-    )
-
-
-def _audit(action: str, name: str, after: dict[str, Any]) -> None:
-    parts().audit.append(
-        actor=name,
-        action=action,
-        subject=name,
-        after=after,
-        address=shown_address(request.remote_addr),
-        request_id=g.request_id,
     )
 
 
@@ -163,7 +153,3 @@ def _for_templates() -> dict[str, Any]:
         "provider_name": None if provider is None else provider.name,
         "by_provider": signed_in is not None and is_from_provider(signed_in.user),
     }
-
-
-def _redirected(address: str) -> Response:
-    return redirect(address, code=303)  # type: ignore[return-value]  # Flask's own responses, typed as Werkzeug's

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dashboard.web.ordering import reason_in
 from dashboard.words import translate
 from service.errors import NotAllowedError, UnprocessableError
 from service.fallback.overrides import LONGEST_SECONDS
 from service.storage import OverrideMode
 
-SHORTEST_REASON, LONGEST_REASON = 3, 500
 SHORTEST_SECONDS = 60.0
 MOST_VERSION = 2**53
 
@@ -46,8 +46,8 @@ def read_override_request(fields: Mapping[str, Any], language: str, *, may_be_un
         NotAllowedError: until further notice, without `may_be_unlimited`.
     """
     mode = read_mode(fields.get("mode"), language)
-    reason = fields.get("reason")
-    if not isinstance(reason, str) or not SHORTEST_REASON <= len(reason.strip()) <= LONGEST_REASON:
+    reason = reason_in(fields)
+    if reason is None:
         raise UnprocessableError(translate("fallback.error.reason", language), param="reason")
     version = fields.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < MOST_VERSION:
@@ -57,7 +57,7 @@ def read_override_request(fields: Mapping[str, Any], language: str, *, may_be_un
         seconds = _read_seconds(fields, language)
         if seconds is None and not may_be_unlimited:
             raise NotAllowedError(translate("fallback.error.unlimited", language), code="unlimited_not_allowed")
-    return OverrideRequest(mode, reason.strip(), seconds, version)
+    return OverrideRequest(mode, reason, seconds, version)
 
 
 def _read_seconds(fields: Mapping[str, Any], language: str) -> float | None:

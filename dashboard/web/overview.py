@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from flask import Blueprint, Response
@@ -13,22 +13,12 @@ from dashboard.sight.history import see_history
 from dashboard.sight.lookout import Reading
 from dashboard.sight.overview import Overview, see_overview
 from dashboard.sight.watch import Snapshot
+from dashboard.web import kinds
 from dashboard.web.answers import json_answer, page
 from dashboard.web.context import parts
-from dashboard.web.fallback import STANDING_KINDS
 from dashboard.web.fragments import Fragments
-from dashboard.web.secrets_page import STATE_KINDS
 from service.minute_history import Minute
 from service.storage import Capability, Override
-
-VERDICT_KINDS: Mapping[str, str] = {
-    "primary": "good",
-    "mixed": "warn",
-    "fallback": "warn",
-    "nobody": "bad",
-    "unknown": "bad",
-}
-MARK_KINDS: Mapping[str, str] = {"serving": "good", "draining": "warn", "maintenance": "off"}
 
 
 @dataclass(frozen=True)
@@ -81,10 +71,10 @@ def _page(overview: Overview) -> Response:
         "overview.html",
         "overview.title",
         overview=overview,
-        verdict_kinds=VERDICT_KINDS,
-        standing_kinds=STANDING_KINDS,
-        mark_kinds=MARK_KINDS,
-        secrets_kinds=STATE_KINDS,
+        verdict_kinds=kinds.VERDICTS,
+        standing_kinds=kinds.STANDINGS,
+        mark_kinds=kinds.MARKS,
+        secrets_kinds=kinds.SECRETS,
     )
 
 

@@ -15,27 +15,24 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from dashboard.sight.limiters import see_limiters
-from dashboard.sight.nodes import worker_name
 from dashboard.sight.pools import PoolSight, see_pools
 from dashboard.sight.watch import Snapshot
 from dashboard.web.answers import fields, json_answer, page
 from dashboard.web.audit_trail import note
-from dashboard.web.context import parts, who
+from dashboard.web.context import parts
 from dashboard.web.fragments import Fragments
 from dashboard.web.looks import language
+from dashboard.web.ordering import LONGEST_REASON, SHORTEST_REASON, give_order, reason_in
 from dashboard.words import translate
 from service.errors import NotFoundError, RequestError, ServiceUnavailableError
-from service.orders import Order, OrderAnswer, OrderKind
+from service.orders import EVERYBODY, MOST_CONNECTIONS, Order, OrderAnswer, OrderKind
 
 ACTIONS: Mapping[str, OrderKind] = {
     "resize": OrderKind.POOL_RESIZE,
     "drain": OrderKind.POOL_DRAIN,
     "refill": OrderKind.POOL_REFILL,
 }
-ALL = "*"
 ORDER_SECONDS = 5.0
-LARGEST_SIZE = 50_000
-SHORTEST_REASON, LONGEST_REASON = 3, 500
 LONGEST_ID = 64
 
 
@@ -53,7 +50,7 @@ class Wish:
     def workers(self) -> tuple[str, ...]:
         """Those who are asked."""
         names = tuple(share.worker for share in self.pool.workers)
-        return names if self.target == ALL else (self.target,)
+        return names if self.target == EVERYBODY else (self.target,)
 
     @property
     def before(self) -> dict[str, Any]:
@@ -105,16 +102,7 @@ def give() -> ResponseReturnValue:
         before=wish.before,
         after={**wish.arguments, "reason": wish.reason, "workers": len(wish.workers)},
     )
-    try:
-        order = parts().orders.give(
-            wish.kind, target=wish.target, arguments=wish.arguments, author=who().user.name, seconds=ORDER_SECONDS
-        )
-    except redis.RedisError as exc:
-        raise ServiceUnavailableError(
-            "Redis does not answer, so no worker can be asked. Nothing was changed.",
-            retry_after=5.0,
-            code="redis_unavailable",
-        ) from exc
+    order = give_order(wish.kind, target=wish.target, arguments=wish.arguments, seconds=ORDER_SECONDS)
     return json_answer({"order_id": order.id, "workers": wish.workers, "seconds": ORDER_SECONDS}, status=202)
 
 
@@ -144,16 +132,16 @@ def _page(snapshot: Snapshot) -> Response:
         snapshot=snapshot,
         pools=pools,
         limiters=see_limiters(snapshot.workers),
-        largest_size=LARGEST_SIZE,
+        largest_size=MOST_CONNECTIONS,
         pool_choices=[(pool.name, _named(pool.name, spoken)) for pool in pools],
-        target_choices=[(ALL, translate("pool.everywhere", spoken)), *((name, name) for name in workers)],
+        target_choices=[(EVERYBODY, translate("pool.everywhere", spoken)), *((name, name) for name in workers)],
     )
 
 
 def _progress(order: Order, answers: list[OrderAnswer], snapshot: Snapshot) -> dict[str, Any]:
     heard_of = {answer.worker for answer in answers}
-    names = {worker_name(report) for report in snapshot.workers}
-    asked = names if order.target == ALL else {order.target}
+    names = {report.name for report in snapshot.workers}
+    asked = names if order.target == EVERYBODY else {order.target}
     return {
         "order": {
             "id": order.id,
@@ -184,11 +172,11 @@ def _wish(asked: Mapping[str, Any], snapshot: Snapshot) -> Wish:
     pool = next((each for each in see_pools(snapshot.workers) if each.name == asked.get("pool")), None)
     if pool is None:
         raise _wrong("pool", "No worker reports a pool of this name now.")
-    target = str(asked.get("target", ALL))
-    if target != ALL and target not in {share.worker for share in pool.workers}:
+    target = str(asked.get("target", EVERYBODY))
+    if target != EVERYBODY and target not in {share.worker for share in pool.workers}:
         raise _wrong("target", "This worker does not report this pool now.")
-    reason = str(asked.get("reason", "")).strip()
-    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+    reason = reason_in(asked)
+    if reason is None:
         raise _wrong("reason", f"A reason has {SHORTEST_REASON} to {LONGEST_REASON} characters.")
     arguments: dict[str, Any] = {"pool": pool.name}
     if kind is OrderKind.POOL_RESIZE:
@@ -197,7 +185,7 @@ def _wish(asked: Mapping[str, Any], snapshot: Snapshot) -> Wish:
 
 
 def _sizes(asked: Mapping[str, Any]) -> dict[str, int]:
-    largest = _whole(asked, "max_size", at_least=1, at_most=LARGEST_SIZE)
+    largest = _whole(asked, "max_size", at_least=1, at_most=MOST_CONNECTIONS)
     return {"min_idle": _whole(asked, "min_idle", at_least=0, at_most=largest), "max_size": largest}
 
 

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 HEADER = "X-Request-ID"
 LONGEST_PATH = 200
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_QUIET = frozenset({"static", "health.livez", "live.stream"})
+_QUIET = frozenset({"static", "health.livez", "live.follow"})
 
 
 def register(app: Flask, *, believes_given_ids: bool) -> None:

@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.sight.secrets_fleet import SecretsSight, look_at_secrets
 from dashboard.sight.watch import Snapshot
+from dashboard.web import kinds
 from dashboard.web.answers import json_answer, page
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
@@ -27,8 +28,6 @@ from service.orders import OrderAnswer, OrderKind
 
 REFRESH_SECONDS = 8.0
 """A little more than what Vault has for an answer (VAULT_TIMEOUT_SECONDS) and a worker to take the order."""
-
-STATE_KINDS = {"fresh": "good", "stale": "warn", "missing": "bad", "expired": "bad"}
 
 HELP: Mapping[str, str] = {
     "sealed": "Vault is sealed",
@@ -59,7 +58,7 @@ def show() -> ResponseReturnValue:
         "secrets.title",
         snapshot=snapshot,
         sight=sight,
-        kinds=STATE_KINDS,
+        kinds=kinds.SECRETS,
         known_causes=frozenset(FailureCause),
         causes=[(cause, HELP.get(cause, "Causes")) for cause in causes],
         grace_seconds=parts().settings.secrets_grace_seconds,
@@ -74,7 +73,7 @@ def told() -> ResponseReturnValue:
 
 def refresh() -> ResponseReturnValue:
     """Ask every worker to read its secrets now, and tell what each answers."""
-    names = {f"{report.node}/{report.worker}" for report in parts().watch.snapshot().workers}
+    names = {report.name for report in parts().watch.snapshot().workers}
     note("secrets.refresh", "*", after={"workers": len(names)})
     try:
         order = parts().orders.give(OrderKind.SECRETS_REFRESH, author=who().user.name, seconds=REFRESH_SECONDS)

@@ -29,8 +29,7 @@ from dashboard.web.new_password import chosen_password
 from dashboard.words import translate
 from service.errors import ConflictError, NotAllowedError, NotFoundError, ServiceUnavailableError, UnprocessableError
 from service.storage import AdminRole, AdminUser, UserExistsError
-
-LONGEST_NAME = 200
+from service.storage.admin_users import LONGEST_NAME
 
 
 @dataclass(frozen=True)

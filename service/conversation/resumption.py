@@ -107,10 +107,9 @@ class Resumption:
 
     def token_event(self) -> bytes:
         """The event with the token for the next time."""
-        if self._resumable is None:
-            raise RuntimeError("the resumption is not open")
+        resumable = self._resumable_or_fail()
         self._was_asked = False
-        fields = {"token": self._resumable.issue(), "expires_in_seconds": self._all.seconds}
+        fields = {"token": resumable.issue(), "expires_in_seconds": self._all.seconds}
         return _connection_event("connection_token", fields)
 
     # --- While the client is there
@@ -177,9 +176,13 @@ class Resumption:
     def _lasting_token_event(self) -> bytes:
         """The same as `token_event`, when it is good at every worker; waits for Redis, usually some milliseconds."""
         event = self.token_event()
-        if self._resumable is not None:
-            self._resumable.wait_until_written(WRITING_SECONDS)
+        self._resumable_or_fail().wait_until_written(WRITING_SECONDS)
         return event
+
+    def _resumable_or_fail(self) -> Resumable:
+        if self._resumable is None:
+            raise RuntimeError("the resumption is not open")
+        return self._resumable
 
     @property
     def _conversation_id(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import time
 import wave
-from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from service.config import Settings
 from service.deadline import deadline
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.vocabulary import SpeechRoute
-from service.errors import RequestError, UpstreamProtocolError, UpstreamTimeoutError
+from service.errors import RequestError, UpstreamTimeoutError
 from service.fallback.backup import Backup
 from service.fallback.canaries import (
     FORMAT,
     MODEL,
     MOST_AUDIO_BYTES,
-    QUIETEST_SPEECH,
+    audible,
     canary_agent,
     open_a_conversation,
 )
@@ -129,10 +128,8 @@ def _heard(begun: float, pieces: Iterable[bytes]) -> Trial:
         if len(audio) > MOST_AUDIO_BYTES:
             break
     seconds = time.monotonic() - begun
-    samples = array("h", bytes(audio[: len(audio) // 2 * 2]))
-    if first is None or max(max(samples, default=0), -min(samples, default=0)) < QUIETEST_SPEECH:
-        raise UpstreamProtocolError(f"There is no sound in {len(audio)} bytes of audio.", code="silent")
-    return Trial(first_byte_seconds=first, seconds=seconds, size=len(audio), wav=_wav(samples.tobytes()))
+    samples = audible(audio)
+    return Trial(first_byte_seconds=first or seconds, seconds=seconds, size=len(audio), wav=_wav(samples.tobytes()))
 
 
 def _wav(samples: bytes) -> bytes:

@@ -16,9 +16,9 @@ from service.fallback.local_speech import LocalSpeech
 class BackupSpeech:
     """`speech` answers when ElevenLabs does not.
 
-    `goes_first(voice_id)`: ElevenLabs is not to be asked now. `takes_over(error)` is told of ElevenLabs' failure before
-    the first byte, and says whether the backup may answer instead. `primary_spoke(seconds)` is told how long ElevenLabs
-    took to its first byte.
+    `goes_first(voice_id)`: ElevenLabs is not to be asked now; it raises the RequestError of a capability that is
+    disabled. `takes_over(error)` is told of ElevenLabs' failure before the first byte, and says whether the backup may
+    answer instead. `primary_spoke(seconds)` is told how long ElevenLabs took to its first byte.
     """
 
     speech: LocalSpeech

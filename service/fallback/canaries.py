@@ -58,9 +58,15 @@ class ElevenLabsCanary:
                 audio += piece
                 if len(audio) > MOST_AUDIO_BYTES:
                     break
-        samples = array("h", bytes(audio[: len(audio) // 2 * 2]))
-        if max(map(abs, samples), default=0) < QUIETEST_SPEECH:
-            raise UpstreamProtocolError(f"There is no sound in {len(audio)} bytes of audio.", code="silent")
+        audible(audio)
+
+
+def audible(audio: bytes | bytearray) -> array[int]:
+    """The 16-bit samples of `audio`. Raises UpstreamProtocolError if there is no sound in them."""
+    samples = array("h", bytes(audio[: len(audio) // 2 * 2]))
+    if max(max(samples, default=0), -min(samples, default=0)) < QUIETEST_SPEECH:
+        raise UpstreamProtocolError(f"There is no sound in {len(audio)} bytes of audio.", code="silent")
+    return samples
 
 
 def open_a_conversation(service: ElevenLabsService, agent_id: str) -> None:

@@ -9,8 +9,7 @@ The agent of our own has no breaker: there is nobody behind it whom one could as
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import redis
 import structlog
@@ -22,16 +21,16 @@ from service.errors import ServiceUnavailableError
 from service.fallback.answer_times import AnswerTimes
 from service.fallback.breaker import Breaker
 from service.fallback.breaker_report import BreakerReport
-from service.fallback.breaker_terms import BreakerStatus, BreakerTerms
-from service.fallback.overrides import OverrideBoard
+from service.fallback.breaker_terms import BreakerTerms
+from service.fallback.overrides import OverrideBoard, asked_by
 from service.fallback.shared_breaker import Canary, SharedBreaker
 from service.fallback.speaking_agents import SpeakingAgents
 from service.fallback.upkeep import Upkeep
 from service.fallback_settings import PROVIDERS
 from service.metrics_fallback import BreakerState
-from service.storage import Capability, Database, Override, OverrideMode
+from service.storage import Capability, Database, OverrideMode
 
-__all__ = ["Canary", "FallbackService", "Plan", "ProviderStatus", "make_fallback_service"]
+__all__ = ["Canary", "FallbackService", "Plan", "make_fallback_service", "switched_off"]
 
 log = structlog.get_logger(__name__)
 
@@ -49,15 +48,6 @@ class Plan:
     def is_disabled(self) -> bool:
         """Whether nobody is to be asked: say so politely, and end."""
         return self.mode is OverrideMode.DISABLED
-
-
-@dataclass(frozen=True)
-class ProviderStatus:
-    """A provider as the dashboard shows it; `breaker` is None for one that has none."""
-
-    provider: str
-    capability: Capability
-    breaker: BreakerStatus | None
 
 
 class FallbackService:
@@ -105,19 +95,16 @@ class FallbackService:
     def plan(self, capability: Capability, *, key: str) -> Plan:
         """Whom to ask now for the conversation or request `key`; a provider that is left alone comes last."""
         mode = self.board.mode(capability)
-        if mode is OverrideMode.DISABLED:
-            return Plan((), mode)
-        if mode is OverrideMode.FORCED_PRIMARY:
-            return Plan(self.chain[:1], mode)
-        if mode is OverrideMode.FORCED_FALLBACK:
-            return Plan(self.chain[1:], mode)
-        admitted = tuple(name for name in self.chain if self._admits(name, capability, key))
-        return Plan(admitted + tuple(name for name in self.chain if name not in admitted), mode)
+        asked = asked_by(self.chain, mode)
+        if mode is not OverrideMode.AUTO:
+            return Plan(asked, mode)
+        admitted = tuple(name for name in asked if self._admits(name, capability, key))
+        return Plan(admitted + tuple(name for name in asked if name not in admitted), mode)
 
-    def check(self, capability: Capability) -> None:
-        """Raises ServiceUnavailableError if by an admin's order nobody is to be asked."""
-        if not self.plan(capability, key="").providers:
-            raise ServiceUnavailableError(f"{capability.capitalize()} is switched off at the moment.", retry_after=60.0)
+    def check(self, capability: Capability, provider: str) -> None:
+        """Raises ServiceUnavailableError if `provider` is not to be asked, by an admin's order."""
+        if provider not in asked_by(self.chain, self.board.mode(capability)):
+            raise switched_off(capability)
 
     def _admits(self, provider: str, capability: Capability, key: str) -> bool:
         shared = self._breakers.get((provider, capability))
@@ -167,16 +154,6 @@ class FallbackService:
 
     # --- Showing
 
-    def status(self) -> list[ProviderStatus]:
-        """Each provider of each capability, in the chain's order."""
-        found = []
-        for capability in Capability:
-            for provider in self.chain:
-                shared = self._breakers.get((provider, capability))
-                status = None if shared is None else shared.breaker.status
-                found.append(ProviderStatus(provider, capability, status))
-        return found
-
     def breakers(self) -> list[BreakerReport]:
         """Each breaker, for a report of this worker, in the chain's order."""
         return [
@@ -184,34 +161,10 @@ class FallbackService:
             for (provider, capability), shared in self._breakers.items()
         ]
 
-    def overrides(self) -> list[Override]:
-        """The newest override of each capability; it may have expired (`Override.mode_at`)."""
-        return [self.board.current(capability) for capability in Capability]
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it, for a report of this worker."""
-        providers = [
-            {
-                "provider": each.provider,
-                "capability": each.capability.value,
-                "breaker": None if each.breaker is None else asdict(each.breaker),
-            }
-            for each in self.status()
-        ]
-        overrides = [
-            {
-                "capability": each.capability.value,
-                "mode": each.mode.value,
-                "mode_in_force": self.board.mode(each.capability).value,
-                "version": each.version,
-                "reason": each.reason,
-                "author": each.author,
-                "set_at": None if each.set_at is None else each.set_at.isoformat(),
-                "expires_at": None if each.expires_at is None else each.expires_at.isoformat(),
-            }
-            for each in self.overrides()
-        ]
-        return {"providers": providers, "overrides": overrides}
+def switched_off(capability: Capability) -> ServiceUnavailableError:
+    """What is said to whoever asks for something that an admin has switched off."""
+    return ServiceUnavailableError(f"{capability.capitalize()} is switched off at the moment.", retry_after=60.0)
 
 
 def make_fallback_service(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -36,6 +36,15 @@ MOST_TIMES_BEHIND = 2
 """Looks at the database that must say the same before an older version than ours is believed: it was restored."""
 
 ACTION = "override.set"
+
+
+def asked_by(chain: Sequence[str], mode: OverrideMode) -> tuple[str, ...]:
+    """Who of the chain is asked at all under `mode`, in its order."""
+    if mode is OverrideMode.DISABLED:
+        return ()
+    if mode is OverrideMode.FORCED_PRIMARY:
+        return tuple(chain[:1])
+    return tuple(chain[1:] if mode is OverrideMode.FORCED_FALLBACK else chain)
 
 
 class OverrideBoard:

@@ -74,7 +74,7 @@ class KeyLimits:
         if limit is not None and characters:
             try:
                 use.charge = self._characters.take(key.id, characters, limit=limit)
-            except BaseException:
+            except BaseException:  # refused, or ended while it waited: the place is somebody else's again
                 use.end()
                 raise
         return use

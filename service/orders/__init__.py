@@ -2,6 +2,6 @@
 
 from service.metrics_platform import OrderKind
 from service.orders.desk import OrderDesk
-from service.orders.order import Order, OrderAnswer
+from service.orders.order import EVERYBODY, MOST_CONNECTIONS, Order, OrderAnswer
 
-__all__ = ["Order", "OrderAnswer", "OrderDesk", "OrderKind"]
+__all__ = ["EVERYBODY", "MOST_CONNECTIONS", "Order", "OrderAnswer", "OrderDesk", "OrderKind"]

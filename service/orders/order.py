@@ -21,6 +21,9 @@ from service.metrics_platform import OrderKind
 EVERYBODY = "*"
 LONGEST_SECONDS = 300.0
 MOST_BYTES = 4096
+MOST_CONNECTIONS = 50_000
+"""That a pool may be ordered to open."""
+
 KEPT_SECONDS = 3600
 SOUND_KEPT_SECONDS = 120
 STREAM_KEY = redis_keys.ORDERS.prefix

@@ -24,7 +24,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.utils import host_is_trusted
 
-from service.elevenlabs.vocabulary import SpeechRoute
+from service.elevenlabs.vocabulary import PROVIDER, SpeechRoute
 from service.errors import (
     CapacityError,
     RequestError,
@@ -136,7 +136,6 @@ class SpeechDoor:
         key = check_api_key(services, environ.get("HTTP_XI_API_KEY", ""), ApiScope.SPEECH)
         body = _read_body(environ, services.settings.max_request_bytes)
         characters = _check_body(body)
-        services.legs.fallback.check(Capability.SPEECH)
         use = services.key_limits.begin_speech(key, characters)
         try:
             return self._speak(route, voice_id, environ["QUERY_STRING"], body), use
@@ -148,6 +147,7 @@ class SpeechDoor:
     def _speak(self, route: SpeechRoute, voice_id: str, query: str, body: bytes) -> _Begun:
         services, backup = self._services, self._backup
         if backup is None:
+            services.legs.fallback.check(Capability.SPEECH, PROVIDER)
             return _begin(services.elevenlabs.open_speech(route, voice_id, query=query, body=body))
         if not backup.goes_first(voice_id):
             asked_at = time.monotonic()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from service.quick_redis import quick_redis
 
 
 def connect(url: str) -> redis.Redis:
     """A client whose calls end within half a second."""
-    return redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 1))
+    return quick_redis(url)
 
 
 def connect_patiently(url: str) -> redis.Redis:

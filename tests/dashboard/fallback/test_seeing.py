@@ -70,8 +70,8 @@ def test_who_is_not_asked_by_order_is_drained_and_then_in_maintenance(fleet: Das
     for node in ("north", "south"):
         fleet.report(node=node, **fleet_without_talks)
     order(fleet, OverrideMode.DISABLED, version=2)
-    at = fleet.parts.watch.snapshot().at
-    fleet.parts.watch.wait_for_newer(at, 5.0)
+    watch = fleet.parts.watch
+    watch.wait_for_look(watch.snapshot().looks, timeout=5.0)
     assert standings(fleet) == ["maintenance", "maintenance"]
 
 

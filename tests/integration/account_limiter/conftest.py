@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from scripts.launcher import probes
 from scripts.launcher import valkey as embedded_valkey
 from scripts.launcher.child import Child
 from service.account_limiter import AccountLimiter
+from service.quick_redis import quick_redis
 from tests import servers
 from tests.parts import require_module
 
@@ -24,7 +23,7 @@ MakeLimiter = Callable[..., AccountLimiter]
 
 def client(url: str) -> redis.Redis:
     """With the timeouts that the service uses."""
-    return redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 1))
+    return quick_redis(url)
 
 
 class OwnValkey:

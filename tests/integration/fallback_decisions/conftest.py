@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from migrations import runner
 from scripts.launcher import probes
 from scripts.launcher import valkey as embedded_valkey
 from scripts.launcher.child import Child
+from service.quick_redis import quick_redis
 from service.storage import Database, open_database
 from tests import servers
 from tests.parts import require_module
@@ -24,7 +23,7 @@ from tests.parts import require_module
 
 def client(url: str) -> redis.Redis:
     """With the timeouts that the service uses."""
-    return redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 1))
+    return quick_redis(url)
 
 
 class OwnValkey:

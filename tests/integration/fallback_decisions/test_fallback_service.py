@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from service.config import Settings
 from service.elevenlabs.faults import FailoverCause, fault_of
 from service.errors import (
     ConnectionClosedError,
+    ServiceUnavailableError,
     UpstreamQuotaError,
     UpstreamRequestError,
     UpstreamTimeoutError,
@@ -237,18 +238,32 @@ def test_closing_leaves_no_thread(make: Make) -> None:
     wait_until(lambda: threading.active_count() <= before, 10.0)
 
 
-def test_the_dashboard_is_told_all_of_it_as_json(make: Make) -> None:
+def test_a_report_of_the_worker_tells_of_each_breaker(make: Make) -> None:
     service = make()
     break_down(service)
-    order(service, OverrideMode.FORCED_PRIMARY, SPEECH)
-    told = json.loads(json.dumps(service.as_dict()))
-    talk, local, speech, _ = told["providers"]
-    assert (talk["provider"], talk["capability"], talk["breaker"]["state"]) == ("elevenlabs", "conversation", "open")
-    assert talk["breaker"]["probe_in_seconds"] == pytest.approx(15.0, abs=2.0)
-    assert local["breaker"] is None
-    assert speech["breaker"]["state"] == "closed"
-    assert [each["mode_in_force"] for each in told["overrides"]] == ["auto", "forced_primary"]
-    assert told["overrides"][1]["reason"] == "drill"
+    talk, speech = service.breakers()
+    assert (talk.provider, talk.capability, talk.state) == ("elevenlabs", "conversation", "open")
+    assert talk.probe_at is not None
+    assert talk.probe_at - time.time() == pytest.approx(15.0, abs=2.0)
+    assert (speech.capability, speech.state, speech.opened_at) == ("speech", "closed", None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "refused"),
+    [
+        (OverrideMode.AUTO, set()),
+        (OverrideMode.FORCED_PRIMARY, {"local"}),
+        (OverrideMode.FORCED_FALLBACK, {"elevenlabs"}),
+        (OverrideMode.DISABLED, {"elevenlabs", "local"}),
+    ],
+)
+def test_whoever_is_not_to_be_asked_by_order_is_not(make: Make, mode: OverrideMode, refused: set[str]) -> None:
+    service = make()
+    order(service, mode, SPEECH)
+    for provider in ("elevenlabs", "local"):
+        expected = pytest.raises(ServiceUnavailableError) if provider in refused else nullcontext()
+        with expected:
+            service.check(SPEECH, provider)
 
 
 def sample(name: str, **labels: str) -> float:

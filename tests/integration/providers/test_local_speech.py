@@ -22,6 +22,7 @@ from service.errors import RequestError, ServiceUnavailableError, UpstreamError
 from service.fallback.audio_formats import STREAMING_FORMATS
 from service.fallback.backup_parts import BackupParts, PartsOptions
 from service.fallback.backup_speech import BackupSpeech
+from service.fallback.fallback_service import switched_off
 from service.fallback.local_speech import LocalSpeech, LocalSpeechStream
 from service.fallback.loudness import speech_level_dbfs
 from service.fallback.tone_voice import ToneVoice
@@ -30,7 +31,7 @@ from service.key_limits import KeyLimits
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from service.services import Services
-from service.storage import ApiKeyLimits
+from service.storage import ApiKeyLimits, Capability
 from service.web import errors, speech
 from service.web.request_log import RequestLog
 from tests.integration.elevenlabs.scripted_upstream import Peer, ScriptedUpstream
@@ -190,7 +191,14 @@ def test_without_a_voice_there_is_no_speech() -> None:
 class Stage:
     """A door with a real ElevenLabs client behind it, whose upstream does what `script` says."""
 
-    def __init__(self, local_speech: LocalSpeech, upstream: ScriptedUpstream, elevenlabs: ElevenLabsService) -> None:
+    def __init__(
+        self,
+        local_speech: LocalSpeech | None,
+        upstream: ScriptedUpstream,
+        elevenlabs: ElevenLabsService,
+        *,
+        is_off: bool = False,
+    ) -> None:
         self.upstream = upstream
         self.told: list[Any] = []
         self.forced = False
@@ -203,10 +211,11 @@ class Stage:
             settings=SimpleNamespace(max_request_bytes=100_000),
             api_keys=SimpleNamespace(verify=lambda _: SimpleNamespace(limits=ApiKeyLimits())),
             key_limits=KeyLimits(redis.Redis()),  # which is not asked
-            legs=SimpleNamespace(fallback=SimpleNamespace(check=lambda _: None)),
+            legs=SimpleNamespace(fallback=SimpleNamespace(check=self._check)),
             elevenlabs=elevenlabs,
         )
-        backup = BackupSpeech(
+        self._is_off = is_off
+        backup = local_speech and BackupSpeech(
             speech=local_speech,
             goes_first=lambda _: self.forced,
             takes_over=self._taken,
@@ -214,6 +223,11 @@ class Stage:
         )
         door = speech.SpeechDoor(app.wsgi_app, cast(Services, services), trusted_hosts=None, backup=backup)
         self._client = Client(RequestLog(door, believes_given_ids=False))
+
+    def _check(self, capability: Capability, provider: str) -> None:
+        assert (capability, provider) == (Capability.SPEECH, "elevenlabs")
+        if self._is_off:
+            raise switched_off(capability)
 
     def _taken(self, error: Exception) -> bool:
         self.told.append(error)
@@ -225,14 +239,16 @@ class Stage:
         )
 
 
-OpenStage = Callable[[Callable[[Peer], None]], Stage]
+OpenStage = Callable[..., Stage]
 
 
 @pytest.fixture
 def open_stage(local_speech: LocalSpeech) -> Iterator[OpenStage]:
     with ExitStack() as stack:
 
-        def start(script: Callable[[Peer], None]) -> Stage:
+        def start(
+            script: Callable[[Peer], None], *, backup: LocalSpeech | None = local_speech, **options: Any
+        ) -> Stage:
             def serve(peer: Peer) -> None:
                 while peer.read_request() is not None:
                     script(peer)
@@ -240,9 +256,16 @@ def open_stage(local_speech: LocalSpeech) -> Iterator[OpenStage]:
             upstream = stack.enter_context(ScriptedUpstream(serve))
             once = Retrier(RetryPolicy(attempts=1), budget=RetryBudget())
             service = ElevenLabsService(upstream.url, keys=one_key("key"), retrier=once, read_seconds=5.0)
-            return Stage(local_speech, upstream, stack.enter_context(service))
+            return Stage(backup, upstream, stack.enter_context(service), **options)
 
         yield start
+
+
+@pytest.mark.parametrize(("is_off", "status"), [(False, 200), (True, 503)])
+def test_without_a_backup_an_order_is_obeyed_all_the_same(open_stage: OpenStage, is_off: bool, status: int) -> None:
+    stage = open_stage(lambda peer: peer.answer(b"sound"), backup=None, is_off=is_off)
+    assert stage.post().status_code == status
+    assert len(stage.upstream.requests) == (0 if is_off else 1)
 
 
 def test_while_elevenlabs_speaks_the_backup_is_silent(open_stage: OpenStage) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from service.conversation.resume_tokens import ResumeOffice
+from service.quick_redis import quick_redis
 from tests.integration.account_limiter.conftest import OwnValkey, own_valkey  # noqa: F401 (fixture)
 
 MakeOffice = Callable[..., ResumeOffice]
@@ -18,7 +17,7 @@ MakeOffice = Callable[..., ResumeOffice]
 
 def client(url: str) -> redis.Redis:
     """With the timeouts that the service uses."""
-    return redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 1))
+    return quick_redis(url)
 
 
 @pytest.fixture
