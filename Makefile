@@ -1,7 +1,7 @@
 # Every target prepares .venv with what it needs (scripts/bootstrap.py); a second time that costs nothing.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help environment run test parts lint bench soak clean
+.PHONY: help environment run test parts lint audit bench soak image-test clean
 
 # Where it is set, each of some hundred processes compiles its modules again: a fifth of what the tests cost.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +22,7 @@ BOOTSTRAP = @command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). I
 	exec $(PYTHON) scripts/bootstrap.py
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 environment: ## make .venv with everything in it
 	$(BOOTSTRAP) $(ALL_EXTRAS)
@@ -39,8 +39,14 @@ parts: ## get what the tests need besides Python packages (make test does so too
 lint: ## check style, types and the layers
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.lint
 
+audit: ## ask for known weaknesses in the image's packages (ARGS=--strict: of a release)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.audit $(ARGS)
+
 bench: ## measure what the service adds (ARGS=...)
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m benchmarks $(ARGS)
+
+image-test: ## build the image and run all of Compose under podman (ARGS=...; root, a quarter of an hour)
+	$(BOOTSTRAP) $(ALL_EXTRAS) -m scripts.image_test $(ARGS)
 
 soak: ## all of Autobahn, ten million frames, thousands of broken talks (ARGS=...)
 	$(BOOTSTRAP) $(ALL_EXTRAS) -m soak $(ARGS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
-import os
 import sys
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 import orjson
 import redis
 
+from benchmarks.processes import cpu_seconds
 from dashboard.access.cookies import Cookies
 from dashboard.access.sessions import Sessions
 from migrations import runner
@@ -53,7 +53,9 @@ def main() -> int:
         _start(stack, "Valkey", valkey.server_command(folder, socket), folder, lambda: probes.accepts(str(socket)))
         store = redis.Redis.from_url(valkey.redis_url(socket))
         stack.enter_context(reporting(store))
-        port, pid, cookie = _dashboard(stack, folder, store, valkey.redis_url(socket))
+        database_url = f"sqlite:///{folder / 'vocero.db'}"
+        runner.upgrade(database_url)
+        port, pid, cookie = start_dashboard(stack, folder, valkey.redis_url(socket), database_url)
         print(f"{WORKERS} workers, {WORKERS * CONVERSATIONS} conversations; milliseconds of {ASKED} requests each")
         slowest = 0.0
         for title, path, is_fragment in PAGES:
@@ -108,7 +110,7 @@ def measure(port: int, pid: int, path: str, cookie: str, *, is_fragment: bool) -
     for asked in range(ASKED + 10):
         if asked == 10:  # what is compiled at the first time is compiled by now
             took.clear()
-            before = _cpu_seconds(pid)
+            before = cpu_seconds([pid])
         began = time.perf_counter()
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -116,14 +118,21 @@ def measure(port: int, pid: int, path: str, cookie: str, *, is_fragment: bool) -
         took.append(time.perf_counter() - began)
         if answer.status != 200:
             raise SystemExit(f"{path} answered {answer.status}")
-    burnt = (_cpu_seconds(pid) - before) / ASKED
+    burnt = (cpu_seconds([pid]) - before) / ASKED
     connection.close()
     return sorted(took), burnt, size
 
 
 def follow(port: int, pid: int, cookie: str) -> float:
     """The share of a core that the dashboard burns while pages stand open and freshen themselves."""
-    ends_at = time.monotonic() + FOLLOW_SECONDS
+    before, began = cpu_seconds([pid]), time.monotonic()
+    be_open_pages(port, cookie, FOLLOW_SECONDS)
+    return (cpu_seconds([pid]) - before) / (time.monotonic() - began)
+
+
+def be_open_pages(port: int, cookie: str, seconds: float) -> None:
+    """Be several pages that somebody looks at, for so long."""
+    ends_at = time.monotonic() + seconds
 
     def be_page() -> None:
         stream = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -137,19 +146,17 @@ def follow(port: int, pid: int, cookie: str) -> float:
         stream.close()
         asking.close()
 
-    before, began = _cpu_seconds(pid), time.monotonic()
     pages = [threading.Thread(target=be_page, daemon=True) for _ in range(FOLLOWERS)]
     for page in pages:
         page.start()
     for page in pages:
         page.join()
-    return (_cpu_seconds(pid) - before) / (time.monotonic() - began)
 
 
-def _dashboard(stack: ExitStack, folder: Path, store: redis.Redis, redis_url: str) -> tuple[int, int, str]:
-    """Its port, its worker's process id, and the cookie of somebody who is signed in."""
-    database_url = f"sqlite:///{folder / 'vocero.db'}"
-    runner.upgrade(database_url)
+def start_dashboard(
+    stack: ExitStack, folder: Path, redis_url: str, database_url: str, **more: str
+) -> tuple[int, int, str]:
+    """Its port, its worker's process id, and the cookie of somebody who is signed in; `more` are settings."""
     database = open_database(database_url)
     user = AdminUsers(database).create("bench", AdminRole.VIEWER, password_hash=PASSWORD_HASH)
     database.close()
@@ -159,13 +166,14 @@ def _dashboard(stack: ExitStack, folder: Path, store: redis.Redis, redis_url: st
         [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "dashboard" / "gunicorn_conf.py"), "dashboard.wsgi:app"],
         environment=clean_environment() | {
             "VOCERO_DASHBOARD_PORT": str(port), "VOCERO_REDIS_URL": redis_url, "VOCERO_DATABASE_URL": database_url,
-            "ELEVENLABS_API_KEY": "bench", "VOCERO_LOG_LEVEL": "warning",
+            "ELEVENLABS_API_KEY": "bench", "VOCERO_LOG_LEVEL": "warning", **more,
         },
         log_path=folder / "dashboard.log",
         folder=ROOT,
     )  # fmt: skip
     _run(stack, child, lambda: probes.answers(f"http://127.0.0.1:{port}/livez"))
     (pid,) = children_of(child.pid)
+    store = redis.Redis.from_url(redis_url)
     secret, _ = Sessions(store, idle_seconds=3600.0, whole_seconds=3600.0).begin(user, address="", agent="")
     return port, pid, f"{Cookies(is_https=False).session_name}={secret}"
 
@@ -181,11 +189,6 @@ def _run(stack: ExitStack, child: Child, is_ready: Callable[[], bool]) -> None:
     child.start()
     stack.callback(child.stop)
     child.wait_until_ready(is_ready, READY_SECONDS)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

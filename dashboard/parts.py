@@ -22,6 +22,7 @@ from dashboard.access.throttle import LoginThrottle
 from dashboard.settings import DashboardSettings
 from dashboard.sight.switches import Happenings
 from dashboard.sight.watch import Watch
+from dashboard.words.said import Said
 from service.errors import SecretsSourceError, ServiceUnavailableError
 from service.fallback.overrides import OverrideBoard
 from service.keeping.erasure import Erasure
@@ -127,7 +128,7 @@ def _password_from_vault(settings: DashboardSettings) -> Callable[[], Secret] | 
             with one_at_a_time:
                 return source.read().values[SecretName.DATABASE_PASSWORD]
         except SecretsSourceError as exc:
-            message = "The database's password cannot be read from Vault now."
+            message = Said("errors.database.password")
             raise ServiceUnavailableError(message, retry_after=5.0) from exc
 
     return read

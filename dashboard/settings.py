@@ -6,9 +6,14 @@ a provider of OpenID Connect.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from service.allowed_values import NAMES, allow
 from service.config import Names, Settings, load
+from service.secrets_settings import is_this_machine
 
 
 class DashboardSettings(Settings):
@@ -27,6 +32,7 @@ class DashboardSettings(Settings):
     dashboard_url: str | None = Field(
         None,
         alias="VOCERO_DASHBOARD_URL",
+        json_schema_extra=allow("http:// or https:// with a host, and no path"),
         pattern=r"^https?://[^/?#\s]+$",
         description="The address that admins' browsers use, when a proxy stands in front; with https, cookies are sent"
         " over https alone. Unset: the dashboard answers to names of this machine only.",
@@ -90,6 +96,7 @@ class DashboardSettings(Settings):
     oidc_scopes: str = Field(
         "openid profile email",
         alias="VOCERO_OIDC_SCOPES",
+        json_schema_extra=allow("names separated by single blanks, with openid among them"),
         pattern=r"^([!#-\[\]-~]+ )*openid( [!#-\[\]-~]+)*$",
         description="What the provider is asked for; some want `groups` beside it.",
     )
@@ -102,18 +109,26 @@ class DashboardSettings(Settings):
     oidc_admin_groups: Names = Field(
         frozenset(),
         alias="VOCERO_OIDC_ADMIN_GROUPS",
+        json_schema_extra=allow(NAMES),
         description="Groups whose members are admins: whole names, no patterns, separated by commas.",
     )
     oidc_operator_groups: Names = Field(
-        frozenset(), alias="VOCERO_OIDC_OPERATOR_GROUPS", description="Groups whose members are operators."
+        frozenset(),
+        alias="VOCERO_OIDC_OPERATOR_GROUPS",
+        json_schema_extra=allow(NAMES),
+        description="Groups whose members are operators.",
     )
     oidc_viewer_groups: Names = Field(
-        frozenset(), alias="VOCERO_OIDC_VIEWER_GROUPS", description="Groups whose members are viewers."
+        frozenset(),
+        alias="VOCERO_OIDC_VIEWER_GROUPS",
+        json_schema_extra=allow(NAMES),
+        description="Groups whose members are viewers.",
     )
     # Last, because its check looks at those above.
     oidc_issuer: str | None = Field(
         None,
         alias="VOCERO_OIDC_ISSUER",
+        json_schema_extra=allow("https:// with a host (http:// on this machine alone), and no user's name or query"),
         pattern=r"^(https://[^/?#@\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?)(/[^?#\s]*)?$",
         description="The provider's issuer, exactly as the provider writes it; https, unless it is on this machine."
         " Unset: people sign in by password alone.",
@@ -127,11 +142,6 @@ class DashboardSettings(Settings):
             return frozenset(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("oidc_client_id", "oidc_client_secret", "oidc_issuer", mode="before")
-    @classmethod
-    def _nothing_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
-
     @field_validator("oidc_issuer")
     @classmethod
     def _has_what_it_needs(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -142,6 +152,20 @@ class DashboardSettings(Settings):
         if not any(info.data.get(f"oidc_{role}_groups") for role in ("admin", "operator", "viewer")):
             raise ValueError("set VOCERO_OIDC_ADMIN_GROUPS (or _OPERATOR_, _VIEWER_) too; nobody could enter without")
         return value
+
+    def clashes(self) -> Iterator[str]:
+        """As the base class says."""
+        yield from super().clashes()
+        for name, port in (("VOCERO_PORT", self.port), ("VOCERO_OPS_PORT", self.ops_port)):
+            if self.dashboard_port and self.dashboard_port == port:
+                yield f"VOCERO_DASHBOARD_PORT and {name} are the same; two listeners need two ports."
+        if self.dashboard_url is not None and not self.development:
+            parts = urlsplit(self.dashboard_url)
+            if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
+                yield (
+                    "VOCERO_DASHBOARD_URL: plain http to another machine shows admins' passwords to whoever is on the"
+                    " way: use https, or VOCERO_DEVELOPMENT=true."
+                )
 
 
 def load_dashboard_settings() -> DashboardSettings:

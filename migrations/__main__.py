@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(_do(database_url(settings), options))  # noqa: T201 (a command line)
     except (ConfigurationError, CommandError) as exc:
         print(exc, file=sys.stderr)  # noqa: T201
-        return 1
+        return exc.exit_code if isinstance(exc, ConfigurationError) else 1
     except SQLAlchemyError as exc:
         reason = str(getattr(exc, "orig", exc)).strip().partition("\n")[0]
         print(f"The database refused, nothing was changed: {reason}", file=sys.stderr)  # noqa: T201

@@ -15,9 +15,7 @@ from sandbox.speech_session import SpeechSession
 from sandbox.stream_input import DRAIN_SECONDS
 from sandbox.stream_messages import FixedSettings, MultiMessage, StreamError, read_message
 from sandbox.text_buffer import TextBuffer
-
-MAX_CONTEXTS = 5
-DEFAULT_CONTEXT = "default"
+from service.elevenlabs.vocabulary import DEFAULT_SPEECH_CONTEXT, MAX_SPEECH_CONTEXTS
 
 
 @dataclass
@@ -88,7 +86,7 @@ class _Contexts:
 
     def take(self, message: MultiMessage) -> None:
         """Act on one message for a context; raises StreamError."""
-        name = DEFAULT_CONTEXT if message.context_id is None else message.context_id
+        name = DEFAULT_SPEECH_CONTEXT if message.context_id is None else message.context_id
         self._idle_since = time.monotonic()
         if message.close_context:
             self._close(name)
@@ -126,10 +124,10 @@ class _Contexts:
     def _new(self, name: str, first: MultiMessage) -> _Open:
         session = self._session
         session.check_key(first.key())
-        if self._speaking >= MAX_CONTEXTS:
+        if self._speaking >= MAX_SPEECH_CONTEXTS:
             raise StreamError(
                 "max_active_conversations",
-                f"Maximum simultaneous contexts per WebSocket connection exceeded ({MAX_CONTEXTS}). "
+                f"Maximum simultaneous contexts per WebSocket connection exceeded ({MAX_SPEECH_CONTEXTS}). "
                 "Please close an existing context before opening a new one.",
             )
         settings = FixedSettings(first)

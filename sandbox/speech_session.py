@@ -14,7 +14,7 @@ from sandbox.speech_request import check_output_format, check_plan, require_mode
 from sandbox.state import SandboxState
 from sandbox.stream_messages import StreamError, StreamQuery, as_stream_error, read_query
 from sandbox.synthesis import Order
-from service.fallback.timed_audio import Chunk
+from service.fallback.timed_audio import Chunk, alignment_in_chunk
 from service.websocket import TEXT, WebSocketConnection
 
 
@@ -76,7 +76,7 @@ class SpeechSession:
 
     def send_chunk(self, chunk: Chunk, **more: Any) -> None:
         """Send one chunk of sound; `more` goes into its frame."""
-        times = _alignment(chunk)
+        times = alignment_in_chunk(chunk)
         audio = base64.b64encode(chunk.audio).decode()
         event = {"audio": audio, "isFinal": None, "alignment": times, "normalizedAlignment": times, **more}
         self.sender.send(event, audio_bytes=len(chunk.audio))
@@ -103,14 +103,3 @@ def read_order(state: SandboxState, voice_id: str, arguments: dict[str, str]) ->
 def close_reason(reason: str) -> str:
     """Give a close reason of the 123 bytes that RFC 6455 (5.5) allows."""
     return reason.encode()[:123].decode(errors="ignore")
-
-
-def _alignment(chunk: Chunk) -> dict[str, list[Any]] | None:
-    """Give the characters' times in milliseconds from the chunk's begin; None for no characters."""
-    if not chunk.characters:
-        return None
-    return {
-        "chars": [character.text for character in chunk.characters],
-        "charStartTimesMs": [max(0, round((c.start - chunk.begin) * 1000)) for c in chunk.characters],
-        "charDurationsMs": [round((character.end - character.start) * 1000) for character in chunk.characters],
-    }

@@ -13,9 +13,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from sandbox.errors import ApiError, SchemaError
 from sandbox.speech_request import Locator, VoiceSettings, check_locators, check_settings, validate
 from sandbox.text_buffer import DEFAULT_SCHEDULE
+from service.elevenlabs.vocabulary import DEFAULT_INACTIVITY_SECONDS, MAX_INACTIVITY_SECONDS
 
-DEFAULT_INACTIVITY_SECONDS = 20.0
-MAX_INACTIVITY_SECONDS = 180.0
 POLICY_VIOLATION = 1008
 
 

@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             database.close()
     except (ConfigurationError, ValueError) as exc:
         print(exc, file=sys.stderr)
+        return exc.exit_code if isinstance(exc, ConfigurationError) else 1
     except SQLAlchemyError as exc:
         print(f"The database refused: {str(getattr(exc, 'orig', exc)).partition(chr(10))[0]}", file=sys.stderr)
     return 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -14,31 +14,58 @@ from pydantic_settings import BaseSettings
 from dashboard.settings import DashboardSettings
 from scripts.launcher.plan import LauncherSettings
 from scripts.reversal.options import RollbackSettings
+from service.allowed_values import allowed
 from service.config import Settings
+from service.setting_groups import HEADINGS, grouped
 
 TARGET = Path(__file__).resolve().parent.parent / ".env.example"
 HEAD = """\
-# Every setting of Vocero with its meaning and default; written by `python -m scripts.env_example`, checked by a test.
-# `make run` reads a copy of this file called .env; everywhere else these are variables of the environment.
+# Every setting of Vocero with its meaning, what is allowed, and its default, which is what counts if it is unset or
+# empty. Written by `python -m scripts.env_example`, checked by a test; docs/configuration.md says how it all works.
+# `make run` reads a copy of this file called .env; everywhere else these are variables of the environment, or files of
+# that name in VOCERO_SECRETS_FOLDER.
 # Nothing is needed for a first look: without ELEVENLABS_API_KEY, `make run` starts a sandbox and sets
 # ELEVENLABS_BASE_URL, ELEVENLABS_AGENT_ID, VOCERO_SANDBOX and VOCERO_PUBLIC_AGENTS for it, and it always brings
 # a Valkey and a database of its own where VOCERO_REDIS_URL and VOCERO_DATABASE_URL are not set.
 """
-DASHBOARD_HEAD = "\n\n# ----- The dashboard, which reads the others too\n"
-LAUNCHER_HEAD = "\n\n# ----- Read by `make run` only\n"
-ROLLBACK_HEAD = "\n\n# ----- Read by `python -m scripts.rollback` only\n"
-SIGNS = ((Ge, "ge", "at least"), (Gt, "gt", "more than"), (Le, "le", "at most"), (Lt, "lt", "less than"))
+DASHBOARD_HEADINGS = {
+    "dashboard_host": "The dashboard, which reads all of the above too",
+    "oidc_name": "Signing in to the dashboard by a provider of OpenID Connect",
+}
+OTHERS = {
+    "GUNICORN_CMD_ARGS": "More options of gunicorn's for the service and the dashboard. For example:"
+    " --max-requests 50000 --max-requests-jitter 10000",
+    "OTEL_EXPORTER_OTLP_HEADERS": "Headers that the collector wants, as a secret key; not read from files. For"
+    " example: authorization=Bearer%20...",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "Seconds that the collector may take. Unset: 10.",
+    "OTEL_EXPORTER_OTLP_COMPRESSION": "How spans are compressed. Unset: not at all. For example: gzip",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": "File of CA certificates (PEM) that the collector's certificate is checked"
+    " against. Unset: certifi's.",
+    "OTEL_SERVICE_NAME": "What we are called in traces. Unset: vocero.",
+    "OTEL_RESOURCE_ATTRIBUTES": "What else every span says of us. For example: deployment.environment=staging",
+    "OTEL_TRACES_SAMPLER": "Which conversations are traced. Unset: all. For example: parentbased_traceidratio",
+    "OTEL_TRACES_SAMPLER_ARG": "The share of them, with that sampler. For example: 0.1",
+    "V": "`make run` shows the logs of all processes if this is set. For example: 1",
+}
+"""Variables that are not in our settings: of gunicorn, of OpenTelemetry's packages, of the command line."""
 
 
 def text() -> str:
     """The whole file."""
-    blocks = [_block(field) for field in Settings.model_fields.values()]
-    dashboard = [
-        _block(field) for name, field in DashboardSettings.model_fields.items() if name not in Settings.model_fields
-    ]
-    launcher = [_block(field) for field in LauncherSettings.model_fields.values()]
-    rollback = [_block(field) for field in RollbackSettings.model_fields.values()]
-    return "".join([HEAD, *blocks, DASHBOARD_HEAD, *dashboard, LAUNCHER_HEAD, *launcher, ROLLBACK_HEAD, *rollback])
+    theirs = {
+        name: field for name, field in DashboardSettings.model_fields.items() if name not in Settings.model_fields
+    }
+    return "".join([
+        HEAD,
+        _groups(Settings.model_fields, HEADINGS),
+        _groups(theirs, DASHBOARD_HEADINGS),
+        _heading("Read by `make run` only"),
+        *map(_block, LauncherSettings.model_fields.values()),
+        _heading("Read by `python -m scripts.rollback` only"),
+        *map(_block, RollbackSettings.model_fields.values()),
+        _heading("Read by others on our behalf: gunicorn, OpenTelemetry's packages, `make run`"),
+        *(_paragraph(meaning, name, "") for name, meaning in OTHERS.items()),
+    ])  # fmt: skip
 
 
 def variables(settings: type[BaseSettings]) -> list[str]:
@@ -46,20 +73,29 @@ def variables(settings: type[BaseSettings]) -> list[str]:
     return [field.alias or name for name, field in settings.model_fields.items()]
 
 
+def _groups(fields: Mapping[str, FieldInfo], headings: Mapping[str, str]) -> str:
+    return "".join(
+        _heading(title) + "".join(map(_block, members.values())) for title, members in grouped(fields, headings)
+    )
+
+
+def _heading(title: str) -> str:
+    return f"\n\n# ----- {title}\n"
+
+
 def _block(field: FieldInfo) -> str:
     meaning = " ".join(filter(None, [field.description, _bounds(field), _example(field)]))
+    return _paragraph(meaning, field.alias or "", _default(field.default))
+
+
+def _paragraph(meaning: str, name: str, default: str) -> str:
     lines = textwrap.wrap(meaning, width=116)
-    return "\n" + "".join(f"# {line}\n" for line in lines) + f"# {field.alias}={_default(field.default)}\n"
+    return "\n" + "".join(f"# {line}\n" for line in lines) + f"# {name}={default}\n"
 
 
 def _bounds(field: FieldInfo) -> str:
-    found = [
-        f"{word} {getattr(rule, name)}"
-        for rule in field.metadata
-        for kind, name, word in SIGNS
-        if isinstance(rule, kind)
-    ]
-    return f"({', '.join(found)})" if found else ""
+    words = allowed(field)
+    return "" if words in {"text", "a path"} else f"({words})"
 
 
 def _example(field: FieldInfo) -> str:

@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
+
+from scripts.image_test.commands import StepError
+from scripts.image_test.machine import compose_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
 JAVASCRIPT = ROOT / "tests" / "browser" / "javascript"
+# Debian 12 has no Docker Compose 2; where the whole suite must run, it is taken from a later Debian.
+COMPOSE = ROOT / ".venv" / "compose" / "docker-compose"
 APT_SECONDS = 600
 NPM_SECONDS = 300
 ATTEMPTS = 3
@@ -26,6 +32,7 @@ DEBIAN_IN_CI = {"nginx": "nginx-light", "promtool": "prometheus", "amtool": "pro
 def get_parts() -> None:
     """Install what is missing and can be installed here."""
     _debian_packages()
+    _compose()
     _javascript_packages()
 
 
@@ -43,6 +50,16 @@ def _debian_packages() -> None:
     _try("apt-get", ["apt-get", "update", "-qq"], APT_SECONDS, quiet)
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
     _try("apt-get", install, APT_SECONDS, quiet)
+
+
+def _compose() -> None:
+    if os.environ.get("CI") != "true" or COMPOSE.exists() or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    try:
+        with tempfile.TemporaryDirectory() as work:
+            compose_plugin(COMPOSE.parent, Path(work))
+    except StepError as exc:
+        print(f"  {exc}", flush=True)
 
 
 def _javascript_packages() -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -27,9 +27,11 @@ from scripts.launcher.log_tail import LogTail
 from scripts.launcher.plan import Plan, check_ports, make_plan
 from scripts.launcher.state import development_key, private_state
 from scripts.launcher.waiting import wait_until
+from service import unknown_variables
 from service.errors import ConfigurationError
 from service.storage import AdminUsers, Database, check_schema, open_database
 from service.storage.schema import SCHEMA_REVISION
+from service.variables import without_ours
 
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY_SECONDS = 30.0
@@ -54,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     _stop_on_signals(children)
     try:
         plan = make_plan(ROOT, options.env_file)
+        for complaint in unknown_variables.complaints():
+            print(complaint, file=sys.stderr, flush=True)
         check_ports(plan)
         with private_state(plan.state):
             try:
@@ -63,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     except StopRequestedError:
         _say("Stopped.")
         return 0
-    except (ConfigurationError, ChildFailedError, TimeoutError) as exc:
+    except ConfigurationError as exc:
+        print(exc, file=sys.stderr, flush=True)
+        return exc.exit_code
+    except (ChildFailedError, TimeoutError) as exc:
         print(exc, file=sys.stderr, flush=True)
         return 1
 
@@ -122,7 +129,7 @@ def _check_redis(url: str) -> None:
 
 
 def _start_valkey(plan: Plan, socket: Path, children: list[Child]) -> Callable[[], None]:
-    child = _child(plan, "valkey", valkey.server_command(plan.state / "valkey", socket))
+    child = _stranger(plan, "valkey", valkey.server_command(plan.state / "valkey", socket))
     children.append(child)
     child.start()
     return lambda: child.wait_until_ready(lambda: probes.accepts(str(socket)), VALKEY_SECONDS)
@@ -131,7 +138,7 @@ def _start_valkey(plan: Plan, socket: Path, children: list[Child]) -> Callable[[
 def _start_sandbox(plan: Plan, port: int, children: list[Child]) -> Callable[[], None]:
     # The ears load behind its back, so that the first spoken word need not wait for them.
     options = ["--port", str(port), "--state-folder", str(plan.state), "--warm-ears"]
-    child = _child(plan, "sandbox", [sys.executable, "-m", "sandbox", *options])
+    child = _stranger(plan, "sandbox", [sys.executable, "-m", "sandbox", *options])
     children.append(child)
     child.start()
     url = f"http://127.0.0.1:{port}/sandbox/stats"
@@ -154,11 +161,23 @@ def _start_dashboard(plan: Plan, address: str, children: list[Child]) -> Callabl
     return lambda: child.wait_until_ready(lambda: probes.answers(f"{address}/livez"), DASHBOARD_SECONDS)
 
 
-def _child(plan: Plan, name: str, command: list[str], *, stop_seconds: float = 5.0) -> Child:
+def _stranger(plan: Plan, name: str, command: list[str]) -> Child:
+    """A child that reads no setting, and so gets none: any of them may be a secret."""
+    return _child(plan, name, command, environment=without_ours(plan.environment))
+
+
+def _child(
+    plan: Plan,
+    name: str,
+    command: list[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    stop_seconds: float = 5.0,
+) -> Child:
     return Child(
         name,
         command,
-        environment=plan.environment,
+        environment=plan.environment if environment is None else environment,
         log_path=plan.state / "logs" / f"{name}.log",
         folder=ROOT,
         stop_seconds=stop_seconds,
@@ -186,7 +205,7 @@ def _prepare_dashboard(plan: Plan) -> Entrance:
     try:
         users = AdminUsers(database)
         password = first_admin(users) if plan.has_own_database else None
-        has_provider = bool(plan.environment.get("VOCERO_OIDC_ISSUER"))
+        has_provider = plan.settings.oidc_issuer is not None
         return Entrance(is_open=somebody_can_enter(users, has_provider=has_provider), password=password)
     finally:
         database.close()

@@ -113,7 +113,9 @@ def told(command: Callable[[], int]) -> int:
         return _last_words(f"Stopped half-way: {exc}. Run it again to go on.", REFUSED)
     except ServiceUnavailableError as exc:
         return _last_words(f"{exc} ({_first_line(exc.__cause__ or exc)})", FAILED)
-    except (ConfigurationError, RequestError, ValueError) as exc:
+    except ConfigurationError as exc:
+        return _last_words(str(exc), exc.exit_code)
+    except (RequestError, ValueError) as exc:
         return _last_words(str(exc), FAILED)
     except redis.RedisError as exc:
         return _last_words(f"VOCERO_REDIS_URL: Redis does not answer ({type(exc).__name__}).", FAILED)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import flask_sock
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.services import Services
-from service.web import access, chat, conversation_socket, errors, health, http_metrics, speech
+from service.web import access, chat, conversation_socket, errors, health, http_metrics, speech, speech_socket
 from service.web.request_log import RequestLog
-from service.websocket import SERVER_OPTIONS, WithoutCompression
+from service.websocket import SERVER_OPTIONS, UpgradedSocket, WithoutCompression
 
 _CONVERSATIONS = "conversation_socket.converse"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -19,16 +20,17 @@ def create_app(services: Services) -> Flask:
     settings = services.settings
     app = Flask("service.web", static_folder="static", template_folder="templates")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    flask_sock.Server = UpgradedSocket  # flask-sock has no option for what answers an upgrade
     app.config["SOCK_SERVER_OPTIONS"] = {**SERVER_OPTIONS, "subprotocols": ["convai"]}
     trusted_hosts = _trusted_hosts(settings.host, settings.public_url)
     app.config["TRUSTED_HOSTS"] = trusted_hosts
     app.extensions["vocero"] = services
     errors.register(app)
     access.register(app, services)
-    for module in (chat, conversation_socket, health):
+    for module in (chat, conversation_socket, speech_socket, health):
         app.register_blueprint(module.blueprint(services))
     app.register_blueprint(speech.blueprint())
-    http_metrics.register(app, leave_out=[_CONVERSATIONS])
+    http_metrics.register(app, leave_out=[_CONVERSATIONS, *speech_socket.ENDPOINTS])
     door = speech.SpeechDoor(app.wsgi_app, services, trusted_hosts=trusted_hosts, backup=services.backup_speech)
     measured = http_metrics.SpeechMetrics(door)
     app.wsgi_app = WithoutCompression(measured)  # type: ignore[method-assign]  # Flask's documented way

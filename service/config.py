@@ -8,29 +8,41 @@ in `keeping_settings.py`, what happens when something fails in `fallback_setting
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+import re
+from collections.abc import Iterator
+from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.errors import ConfigurationError
+from service.allowed_values import ADDRESS, NAMES, allow, allowed, checked_address, shape
+from service.errors import SettingsError
 from service.observability_settings import ObservabilitySettings
+from service.variables import Origin, VariablesSettings, find
 
-Names = Annotated[frozenset[str], NoDecode]
-S = TypeVar("S", bound=BaseSettings)
+Names = frozenset[str]
+_DATABASES = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+_HOST = r"^[^\s/?#@]+$"
+_HOST_WORDS = "an IP address or the name of a host"
+S = TypeVar("S", bound=VariablesSettings)
 
 
 class Settings(ObservabilitySettings):
     """The effective configuration. A field's alias is the environment variable's name."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
-
     # --- Where we listen
-    host: str = Field("127.0.0.1", alias="VOCERO_HOST", description="Address that the service listens on.")
+    host: str = Field(
+        "127.0.0.1",
+        alias="VOCERO_HOST",
+        pattern=_HOST,
+        json_schema_extra=allow(_HOST_WORDS),
+        description="Address that the service listens on.",
+    )
     port: int = Field(8000, alias="VOCERO_PORT", ge=1, le=65535, description="Port that the service listens on.")
     ops_host: str = Field(
         "127.0.0.1",
         alias="VOCERO_OPS_HOST",
+        pattern=_HOST,
+        json_schema_extra=allow(_HOST_WORDS),
         description="Address of the ops listener, which is for Prometheus and health checks and has no login.",
     )
     ops_port: int = Field(
@@ -43,6 +55,7 @@ class Settings(ObservabilitySettings):
     public_url: str | None = Field(
         None,
         alias="VOCERO_PUBLIC_URL",
+        json_schema_extra=allow(ADDRESS),
         pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
         description="The address that browsers and SDKs use, when a proxy stands in front; signed URLs are made of it."
         " Unset: the request's own host.",
@@ -68,18 +81,21 @@ class Settings(ObservabilitySettings):
     public_agents: Names = Field(
         frozenset(),
         alias="VOCERO_PUBLIC_AGENTS",
+        json_schema_extra=allow(NAMES),
         description="Agents that anybody may talk to without a key, by id, separated by commas.",
         examples=["agent_a,agent_b"],
     )
     allowed_origins: Names = Field(
         frozenset(),
         alias="VOCERO_ALLOWED_ORIGINS",
+        json_schema_extra=allow(NAMES),
         description="Web origins besides our own from which browsers may open a conversation, separated by commas.",
         examples=["https://shop.example.com"],
     )
     page_languages: Names = Field(
         frozenset(),
         alias="VOCERO_PAGE_LANGUAGES",
+        json_schema_extra=allow(NAMES),
         description="Languages that the page asks the agent for when the browser prefers them, separated by commas."
         " The agent's configuration must allow its language to be overridden.",
         examples=["en,es"],
@@ -154,12 +170,15 @@ class Settings(ObservabilitySettings):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         alias="VOCERO_REDIS_URL",
+        repr=False,
+        json_schema_extra=allow("redis://, rediss:// or unix://, and where it is"),
         pattern=r"^(rediss?|unix)://",
         description="Redis or Valkey: tickets and rate limits.",
     )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///.vocero/vocero.db"),
         alias="VOCERO_DATABASE_URL",
+        json_schema_extra=allow(_DATABASES),
         description="SQLAlchemy URL of the database: SQLite or PostgreSQL.",
         examples=["postgresql+psycopg://vocero:password@db/vocero"],
     )
@@ -179,29 +198,73 @@ class Settings(ObservabilitySettings):
             return frozenset(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator(
-        "elevenlabs_agent_id", "public_url", "upstream_ca_file", "pool_agents_max_size",
-        mode="before",
-    )  # fmt: skip
+    @field_validator("redis_url")
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
+    def _leads_to_redis(cls, value: str) -> str:
+        return checked_address(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_one_of_ours(cls, value: SecretStr) -> SecretStr:
+        if not re.match(r"(sqlite|postgresql)(\+\w+)?://", value.get_secret_value()):
+            raise ValueError(f"must be {_DATABASES}, and is something else")
+        return value
+
+    @property
+    def descriptors(self) -> int:
+        """File descriptors that a worker wants: for each connection the client's socket and ElevenLabs', and some."""
+        return 2 * self.worker_connections + 256
+
+    def clashes(self) -> Iterator[str]:
+        """As the base class says."""
+        yield from super().clashes()
+        if self.ops_port == self.port:
+            yield "VOCERO_OPS_PORT and VOCERO_PORT are the same; two listeners need two ports."
 
 
 def load_settings() -> Settings:
-    """Read the environment; raises as `load`."""
+    """Read the environment and the folder of secrets; raises as `load`."""
     return load(Settings)
 
 
+def load_service_settings() -> Settings:
+    """As `load_settings`, for the service itself, which needs a key of ElevenLabs' or somewhere to read it."""
+    settings = load_settings()
+    lack = settings.lack_of_key()
+    if lack is not None:
+        raise SettingsError(lack)
+    return settings
+
+
 def load(kind: type[S]) -> S:
-    """Read the environment into settings of this kind.
+    """Read settings of this kind, from the environment and from the folder of secrets if there is one.
 
     Raises:
-        ConfigurationError: one line that names the first wrong variable and what is allowed; never its value.
+        SettingsError: one line that names the first wrong variable, what it looks like and what is allowed; or the two
+            that contradict each other. Never a value.
     """
     try:
-        return kind()
+        settings = kind()
     except ValidationError as exc:
-        first = exc.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{name}: {first['msg']}.") from None
+        raise SettingsError(_complaint(kind, exc)) from None
+    clash = next(settings.clashes(), None)
+    if clash is not None:
+        raise SettingsError(clash)
+    return settings
+
+
+def _complaint(kind: type[VariablesSettings], error: ValidationError) -> str:
+    fields = {field.alias: field for field in kind.model_fields.values()}
+    # By the name: what is wrong inside of a value (one entry of a map) is told as the whole value's fault.
+    first, *others = {str(each["loc"][0]): each for each in error.errors(include_url=False)}.values()
+    name = str(first["loc"][0])
+    found = find(name)
+    where = " (from its file)" if found is not None and found.origin is Origin.SECRETS_FILE else ""
+    if first["type"] == "value_error":
+        complaint = str(first["ctx"]["error"])
+    else:
+        value = found.value if found is not None else first["input"]
+        is_like = shape(value, fields[name], first["type"])
+        complaint = f"must be {allowed(fields[name])}, and is {is_like}"
+    also = f" Wrong too: {', '.join(str(each['loc'][0]) for each in others)}." if others else ""
+    return f"{name}: {complaint}{where}.{also}"

@@ -15,6 +15,19 @@ class VoceroError(Exception):
 class ConfigurationError(VoceroError):
     """A setting is missing or wrong: nothing was started; the operator must change the named variable."""
 
+    exit_code = 1
+    """What a program ends with that cannot go on."""
+
+
+class SettingsError(ConfigurationError):
+    """A variable's value is wrong, or two contradict each other: only who set them can help, so the exit code says so.
+
+    So is what a variable names and only people can mend: a URL, a file of certificates, the FAQ. A port that is taken
+    or a database that is away is no such error: trying it again may help.
+    """
+
+    exit_code = 78  # EX_CONFIG of sysexits.h; supervisors can be told not to start such a program again
+
 
 class SchemaError(ConfigurationError):
     """The database has another schema than this code knows, or none: run the command that the message names."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
 
+from service.allowed_values import ADDRESS, allow, checked_address
 from service.keeping_settings import KeepingSettings
 
 VoiceMap = dict[str, dict[str, str]]
 CLOSING_SECONDS = 15
+_VOICES = "JSON: an object of objects of texts"
 PROVIDERS = ("elevenlabs", "elevenlabs_2", "local")
 
 
@@ -25,9 +27,10 @@ class FallbackSettings(KeepingSettings):
     """The part that concerns failures; it is built on that which concerns what is kept."""
 
     # --- Who speaks when ElevenLabs fails
-    fallback_chain: Annotated[tuple[str, ...], NoDecode] = Field(
+    fallback_chain: tuple[str, ...] = Field(
         ("elevenlabs", "local"),
         alias="VOCERO_FALLBACK_CHAIN",
+        json_schema_extra=allow(f"some of {', '.join(PROVIDERS)}, each once, separated by commas"),
         description="Who speaks, in the order in which they are tried, separated by commas: elevenlabs, elevenlabs_2 (a"
         " second region or account), local (an agent of our own, on this machine). elevenlabs alone: there is no"
         " fallback, and a failure of ElevenLabs ends the conversation.",
@@ -72,9 +75,10 @@ class FallbackSettings(KeepingSettings):
         " service/fallback/default_faq.yaml, which is used if unset: it says honestly that little can be answered now.",
         examples=["/etc/vocero/faq.yaml"],
     )
-    fallback_voices: Annotated[VoiceMap | None, NoDecode] = Field(
+    fallback_voices: VoiceMap | None = Field(
         None,
         alias="VOCERO_FALLBACK_VOICES",
+        json_schema_extra=allow(_VOICES),
         description="The backup's voice that comes nearest to an agent's (for speech requests: to a voice's), as JSON:"
         " agent id, voice id or * -> language or * -> a voice of the backup (calm-woman, bright-woman, warm-woman,"
         " calm-man, deep-man, bright-man) or a gender (female, male); behind a slash, a voice of the OpenAI-compatible"
@@ -105,6 +109,7 @@ class FallbackSettings(KeepingSettings):
     openai_base_url: str = Field(
         "https://api.openai.com/v1",
         alias="VOCERO_OPENAI_BASE_URL",
+        json_schema_extra=allow(ADDRESS),
         pattern=r"^https?://[^\s?#]+[^\s?#/]$",
         description="Where the OpenAI-compatible endpoint is, without a slash at the end. Only the parts are used whose"
         " models are set below.",
@@ -255,15 +260,17 @@ class FallbackSettings(KeepingSettings):
     elevenlabs_2_base_url: str | None = Field(
         None,
         alias="VOCERO_ELEVENLABS_2_BASE_URL",
+        json_schema_extra=allow(ADDRESS),
         pattern=r"^https?://[^\s?#]+[^\s?#/]$",
         description="Where the second account is, such as another region, without a slash at the end. Unset: where the"
         " first one is.",
         examples=["https://api.eu.residency.elevenlabs.io"],
     )
     elevenlabs_2_api_key: SecretStr | None = Field(None, alias="VOCERO_ELEVENLABS_2_API_KEY", description="Its key.")
-    elevenlabs_2_agents: Annotated[dict[str, str] | None, NoDecode] = Field(
+    elevenlabs_2_agents: dict[str, str] | None = Field(
         None,
         alias="VOCERO_ELEVENLABS_2_AGENTS",
+        json_schema_extra=allow("pairs of agents as agent=agent, separated by commas"),
         description="Which of its agents stands in for which of the first account's, as agent=agent, separated by"
         " commas; one that is not named has the same id. They must speak and hear the same audio formats.",
         examples=["agent_a=agent_x,agent_b=agent_y"],
@@ -307,7 +314,7 @@ class FallbackSettings(KeepingSettings):
         try:
             return json.loads(value)
         except ValueError:
-            raise ValueError("not JSON") from None
+            raise ValueError(f"must be {_VOICES}, and is no JSON") from None
 
     @field_validator("fallback_chain", mode="before")
     @classmethod
@@ -321,12 +328,23 @@ class FallbackSettings(KeepingSettings):
             return value
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
-            raise ValueError("pairs of agents as agent=agent, separated by commas")
+            raise ValueError("must be pairs of agents as agent=agent, separated by commas")
         return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
     @field_validator("fallback_chain")
     @classmethod
     def _check_chain(cls, chain: tuple[str, ...]) -> tuple[str, ...]:
         if not chain or len(set(chain)) != len(chain) or not set(chain) <= set(PROVIDERS):
-            raise ValueError(f"each of {', '.join(PROVIDERS)} at most once, and at least one")
+            raise ValueError(f"must have each of {', '.join(PROVIDERS)} at most once, and at least one")
         return chain
+
+    @field_validator("elevenlabs_2_base_url", "openai_base_url")
+    @classmethod
+    def _leads_there(cls, value: str | None) -> str | None:
+        return None if value is None else checked_address(value)
+
+    def clashes(self) -> Iterator[str]:
+        """As the base class says."""
+        yield from super().clashes()
+        if "elevenlabs_2" in self.fallback_chain and self.elevenlabs_2_api_key is None:
+            yield "elevenlabs_2 is in VOCERO_FALLBACK_CHAIN, but VOCERO_ELEVENLABS_2_API_KEY is not set."

@@ -10,13 +10,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import sys
 import time
 from typing import Any
 
 import gevent
 from gunicorn import util
+from gunicorn.arbiter import Arbiter
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
+
+from service.errors import ConfigurationError, SettingsError
+
+_BOOT_ERROR: int = Arbiter.WORKER_BOOT_ERROR
+
+SETTINGS_EXIT_CODE = SettingsError.exit_code
+"""Of a worker that a wrong setting keeps from starting."""
 
 
 class OneWriteResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
@@ -68,12 +77,33 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     alive: bool
     nr: int
+    may_end_the_master: bool
+    """Whether a failure to start is everybody's (`service.gunicorn_master`)."""
 
     def init_process(self) -> None:
         """Start, with every setting as a plain attribute: gunicorn looks some thirty of them up for each request."""
         plain: dict[str, Any] = self.cfg.__dict__
         plain.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Import the service; one that cannot start ends the master too, as long as none has ever started.
+
+        A mistake of the operator's is one line, anything else has its traceback.
+        """
+        try:
+            super().load_wsgi()
+        except ConfigurationError as exc:
+            print(f"vocero: {exc}", file=sys.stderr, flush=True)  # noqa: T201 (a log may not be configured yet)
+            if not self.may_end_the_master:
+                sys.exit(1)
+            # The master ends with the very code that it knows for this.
+            sys.exit(SETTINGS_EXIT_CODE if isinstance(exc, SettingsError) else _BOOT_ERROR)
+        except Exception:  # the edge of a worker: whatever keeps one from starting must not end the others
+            if self.may_end_the_master:
+                raise
+            self.log.exception("A worker could not start.")
+            sys.exit(1)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer `req`; the connection is kept for another one.

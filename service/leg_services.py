@@ -11,34 +11,39 @@ from secrets import token_hex
 import redis
 
 from service import metrics_files
-from service.audio_quality.inspector import AudioInspector, breaker_teller
+from service.audio_quality.inspector import AudioInspector, OnJudged, breaker_teller
 from service.config import Settings
 from service.conversation.elevenlabs_legs import ElevenLabsLegs
 from service.conversation.legs import LOCAL, Legs, LegSource, LocalSource
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.elevenlabs.fault_actions import fault_of
 from service.elevenlabs.keys import KeyChoice
-from service.errors import ConfigurationError
+from service.errors import SecretsSourceError, SettingsError
 from service.fallback.backup import Backup
 from service.fallback.backup_speech import BackupSpeech
 from service.fallback.canaries import make_canary
 from service.fallback.fallback_service import FallbackService, make_fallback_service, switched_off
 from service.quality_process import socket_in
 from service.secret import Secret
+from service.speech_socket.open_sockets import OpenSpeechSockets
 from service.storage import Capability, Database
 
 PRIMARY, SECOND = "elevenlabs", "elevenlabs_2"
+SPEECH_SOCKETS_SHARE = 0.1  # of a worker's connections
 
 
 def make_second_elevenlabs(settings: Settings) -> ElevenLabsService:
     """ElevenLabs a second time.
 
     Raises:
-        ConfigurationError: its key is not set.
+        SettingsError: its key is not set, or cannot be one.
     """
     if settings.elevenlabs_2_api_key is None:
-        raise ConfigurationError(f"{SECOND} is in VOCERO_FALLBACK_CHAIN, but VOCERO_ELEVENLABS_2_API_KEY is not set.")
-    key = Secret.checked("VOCERO_ELEVENLABS_2_API_KEY", settings.elevenlabs_2_api_key.get_secret_value())
+        raise SettingsError(f"{SECOND} is in VOCERO_FALLBACK_CHAIN, but VOCERO_ELEVENLABS_2_API_KEY is not set.")
+    try:
+        key = Secret.checked("VOCERO_ELEVENLABS_2_API_KEY", settings.elevenlabs_2_api_key.get_secret_value())
+    except SecretsSourceError as exc:
+        raise SettingsError(str(exc)) from None
     return ElevenLabsService(
         settings.elevenlabs_2_base_url or settings.elevenlabs_base_url,
         keys=KeyChoice(lambda: (key,)),
@@ -76,13 +81,22 @@ def make_legs(
     )
 
 
-def make_audio_inspector(settings: Settings, fallback: FallbackService) -> AudioInspector:
+def make_audio_inspector(settings: Settings, fallback: FallbackService, on_judged: OnJudged) -> AudioInspector:
     """What has answers judged by their sound, if gunicorn's master has started who does that."""
     address = socket_in(metrics_files.chosen_folder())
     is_there = metrics_files.place() is not None and settings.quality_sample_share > 0 and address.exists()
     return AudioInspector(
-        str(address) if is_there else None, providers=settings.fallback_chain, on_broken=breaker_teller(fallback)
+        str(address) if is_there else None,
+        providers=settings.fallback_chain,
+        on_broken=breaker_teller(fallback),
+        on_judged=on_judged,
     )
+
+
+def make_speech_sockets(settings: Settings) -> OpenSpeechSockets:
+    """The places for speech sockets: half of the connections that conversations leave to everything else."""
+    capacity = int(settings.worker_connections * SPEECH_SOCKETS_SHARE)
+    return OpenSpeechSockets(capacity=max(1, capacity), drain_seconds=settings.drain_turn_seconds)
 
 
 def make_backup_speech(fallback: FallbackService, backup: Backup) -> BackupSpeech:

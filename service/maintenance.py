@@ -98,6 +98,10 @@ class MaintenanceWatch:
         """The maintenance that this worker has seen; None: it serves."""
         return self._current
 
+    def is_on(self) -> bool:
+        """Tell whether this worker has seen one."""
+        return self._current is not None
+
     def check(self) -> None:
         """Raises MaintenanceError if nobody new may be served now."""
         if self._current is not None:

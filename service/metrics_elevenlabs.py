@@ -26,6 +26,7 @@ class Operation(StrEnum):
     CONVERSATION = "conversation"  # a socket to an agent, with the signed URL that it needs
     SIGNED_URL = "signed_url"
     SPEECH = "speech"
+    SPEECH_SOCKET = "speech_socket"  # text in bit by bit, sound out
     PAST_CONVERSATION = "past_conversation"  # what one has cost
     DELETION = "deletion"
     SUBSCRIPTION = "subscription"  # how much of the quota is used

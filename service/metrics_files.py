@@ -20,6 +20,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.errors import ConfigurationError
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client looks for the folder; gunicorn sets it for the workers (`raw_env`)."""
 
@@ -33,9 +35,23 @@ def chosen_folder() -> Path:
 
     It lies in memory where that is possible: the files are mapped, and a disk that is slow would hold up a worker in
     the middle of a count. The answer stays the same, because gunicorn asks again when it is told to reload.
+
+    Raises:
+        ConfigurationError: nothing can be written anywhere.
     """
-    above = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    return above / f"{_PREFIX}{uuid.uuid4().hex}"
+    return writable_folder() / f"{_PREFIX}{uuid.uuid4().hex}"
+
+
+def writable_folder() -> Path:
+    """Where small files of ours may go, in memory if possible; raises as `chosen_folder`."""
+    if os.access(_MEMORY, os.W_OK | os.X_OK):
+        return _MEMORY
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"Neither {_MEMORY} nor a temporary folder can be written to: mount a tmpfs there, or set TMPDIR."
+        ) from None
 
 
 def make(folder: Path) -> int:

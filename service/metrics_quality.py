@@ -38,6 +38,14 @@ class SampleOutcome(StrEnum):
     FAILED = "failed"  # the process that judges did not answer, or could not read it
 
 
+class VerdictLoss(StrEnum):
+    """Why what was found about an answer is not kept with its conversation."""
+
+    NO_MEMORY = "no_memory"  # the database was away for too long
+    REFUSED = "refused"  # by the database
+    ENDED = "ended"  # with the process
+
+
 QUALITY_SCORE = Histogram(
     "elevenlabs_audio_quality_score",
     "Mean opinion score (1 to 5) of sampled answers as clients hear them, by who spoke (the backups too).",
@@ -61,6 +69,12 @@ AUDIO_SAMPLES = Counter(
     "Sampled answers: scored, signal_only (checked without the models), dropped (too many waited), failed.",
     ["provider", "outcome"],
 )
+VERDICTS_LOST = Counter(
+    "vocero_audio_verdicts_lost",
+    "Verdicts on sampled answers that are not kept with their conversation (they are in the metrics all the same):"
+    " no_memory (the database was away for too long), refused (by it), ended (with the process).",
+    ["cause"],
+)
 QUALITY_MODELS = Gauge(
     "vocero_audio_quality_models",
     "Whether sampled answers are scored by models (1), or only checked for defects (0: vocero[quality] is missing).",
@@ -71,6 +85,8 @@ QUALITY_MODELS = Gauge(
 def start_quality_series(providers: Sequence[str]) -> None:
     """Have every series of these there at 0: one that appears with its first event hides it from `increase()`."""
     QUALITY_MODELS.set(0)
+    for cause in VerdictLoss:
+        VERDICTS_LOST.labels(cause=cause.value)
     for provider in providers:
         QUALITY_SCORE.labels(provider=provider)
         BASELINE_DEVIATION.labels(provider=provider)
@@ -95,6 +111,11 @@ def answer_is_broken(provider: str, defect: Defect) -> None:
 def sample_ended(provider: str, outcome: SampleOutcome) -> None:
     """Count what became of a sampled answer. Read by: SRE, whether scores can be trusted."""
     AUDIO_SAMPLES.labels(provider=provider, outcome=outcome.value).inc()
+
+
+def verdicts_were_lost(count: int, cause: VerdictLoss) -> None:
+    """Count verdicts that are not kept. Read by: SRE, why a conversation's page has none."""
+    VERDICTS_LOST.labels(cause=cause.value).inc(count)
 
 
 def models_run(are_running: bool) -> None:

@@ -39,7 +39,7 @@ class MinuteHistory:
     def __init__(self, store: redis.Redis, tally: MinuteTally) -> None:
         self._store = store
         self._tally = tally
-        self._untold: dict[MinuteCount, int] = {}
+        self._untold: dict[MinuteCount, float] = {}
         self._ahead: float | None = None  # of our monotonic clock is Redis', in seconds
 
     def tell(self) -> None:

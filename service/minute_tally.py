@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 FIRST_AUDIO_BOUNDS = (0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -34,9 +35,34 @@ class MinuteCount(StrEnum):
     FIRST_AUDIO_LE_3 = "first_audio_le_3"
     FIRST_AUDIO_LE_5 = "first_audio_le_5"
     FIRST_AUDIO_LE_INF = "first_audio_le_inf"
+    # Of each pool: seconds that connections were lent, added up; callers with an outcome, what they waited in sum, and
+    # those of them that got none.
+    POOL_AGENTS_LENT_SECONDS = "pool_agents_lent_seconds"
+    POOL_AGENTS_CALLERS = "pool_agents_callers"
+    POOL_AGENTS_WAIT_SECONDS = "pool_agents_wait_seconds"
+    POOL_AGENTS_REFUSED = "pool_agents_refused"
+    POOL_SPEECH_LENT_SECONDS = "pool_speech_lent_seconds"
+    POOL_SPEECH_CALLERS = "pool_speech_callers"
+    POOL_SPEECH_WAIT_SECONDS = "pool_speech_wait_seconds"
+    POOL_SPEECH_REFUSED = "pool_speech_refused"
 
 
 FIRST_AUDIO_BUCKETS = tuple(each for each in MinuteCount if each.value.startswith("first_audio_le_"))
+
+
+@dataclass(frozen=True)
+class PoolCounts:
+    """The sums of one pool."""
+
+    lent_seconds: MinuteCount
+    callers: MinuteCount
+    wait_seconds: MinuteCount
+    refused: MinuteCount
+
+    @classmethod
+    def of(cls, pool: str) -> PoolCounts:
+        """Those of the pool of this name ("agents", "speech"). Raises ValueError if it is none of ours."""
+        return cls(*(MinuteCount(f"pool_{pool}_{each.name}") for each in fields(cls)))
 
 
 class MinuteTally:
@@ -44,10 +70,12 @@ class MinuteTally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[MinuteCount, int] = {}
+        self._counts: dict[MinuteCount, float] = {}
 
-    def add(self, count: MinuteCount, by: int = 1) -> None:
+    def add(self, count: MinuteCount, by: float = 1) -> None:
         """Add to a sum."""
+        if not by:  # what did not happen is told to nobody
+            return
         with self._lock:
             self._counts[count] = self._counts.get(count, 0) + by
 
@@ -55,7 +83,7 @@ class MinuteTally:
         """Add an answer that was heard after so many seconds."""
         self.add(FIRST_AUDIO_BUCKETS[bisect_left(FIRST_AUDIO_BOUNDS, seconds)])
 
-    def take(self) -> dict[MinuteCount, int]:
+    def take(self) -> dict[MinuteCount, float]:
         """The sums since this was last asked for; they begin at 0 again."""
         with self._lock:
             counts, self._counts = self._counts, {}

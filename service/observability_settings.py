@@ -6,9 +6,12 @@ conversation does.
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from service.allowed_values import allow
 from service.fallback_settings import FallbackSettings
+
+_COLLECTOR = "http:// or https:// with a host, and no query"
 
 
 class ObservabilitySettings(FallbackSettings):
@@ -26,6 +29,7 @@ class ObservabilitySettings(FallbackSettings):
     otlp_endpoint: str | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        json_schema_extra=allow(_COLLECTOR),
         pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$",
         description="Address of an OpenTelemetry collector that takes OTLP over HTTP; /v1/traces is added. A span for"
         " each conversation, leg and turn goes there, without words. Needs vocero[traces]. Unset: no traces.",
@@ -34,6 +38,7 @@ class ObservabilitySettings(FallbackSettings):
     otlp_traces_endpoint: str | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        json_schema_extra=allow(_COLLECTOR),
         pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$",
         description="The same with its path, for traces alone; it counts if both are set.",
         examples=["http://collector:4318/v1/traces"],
@@ -49,11 +54,6 @@ class ObservabilitySettings(FallbackSettings):
         " and, with vocero[quality], from 1 to 5. A second of sound costs it up to 0.04 s of one core, at low priority."
         " No sound is kept. 0: none, and no process.",
     )
-
-    @field_validator("otlp_endpoint", "otlp_traces_endpoint", mode="before")
-    @classmethod
-    def _no_address_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
 
     @property
     def traces_endpoint(self) -> str | None:

@@ -50,29 +50,34 @@ def make_deeds(
         try:
             pool.resize(min_idle=min_idle, max_size=max_size)
         except ValueError as exc:
-            raise RequestError(f"That cannot be: {str(exc).rstrip('.')}.") from None
-        details = {"before": {"min_idle": before.min_idle, "max_size": before.max_size}}
-        return Done(f"Pool {pool.name}: {min_idle} to {max_size} connections, until this worker ends.", details=details)
+            code = "bad_request" if min_idle > max_size else "pool_keeps_none"
+            raise RequestError(f"That cannot be: {str(exc).rstrip('.')}.", code=code) from None
+        held = {"min_idle": before.min_idle, "max_size": before.max_size}
+        details = {"before": held, "min_idle": min_idle, "max_size": max_size}
+        text = f"Pool {pool.name}: {min_idle} to {max_size} connections, until this worker ends."
+        return Done(text, details=details, said="pool_resized")
 
     def drain(order: Order) -> Done:
         pool = _only_pool(order, elevenlabs)
         pool.drain()
-        return Done(f"Pool {pool.name}: no connection of before is used for anything new.")
+        return Done(f"Pool {pool.name}: no connection of before is used for anything new.", said="pool_drained")
 
     def refill(order: Order) -> Done:
         pool = _only_pool(order, elevenlabs)
         pool.refill()
-        return Done(f"Pool {pool.name}: what lacks of {pool.stats().min_idle} ready connections is opened now.")
+        min_idle = pool.stats().min_idle
+        text = f"Pool {pool.name}: what lacks of {min_idle} ready connections is opened now."
+        return Done(text, details={"min_idle": min_idle}, said="pool_refilled")
 
     def end_conversation(order: Order) -> Done | None:
         _only(order, "conversation_id")
         is_here = conversations.end_one(_text(order, "conversation_id"), _NORMAL_CLOSE, BY_OPERATOR)
-        return Done("The conversation is ended.") if is_here else None
+        return Done("The conversation is ended.", said="conversation_ended") if is_here else None
 
     def forget_keys(order: Order) -> Done:
         _only(order)
         api_keys.forget()
-        return Done("Every API key is looked up again.")
+        return Done("Every API key is looked up again.", said="keys_forgotten")
 
     return {
         OrderKind.POOL_RESIZE: Deed(resize),
@@ -89,17 +94,23 @@ def _refresher(secrets: SecretsManager) -> Callable[[Order], Done]:
     def refresh(order: Order) -> Done:
         _only(order)
         if not secrets.can_refresh:
-            return Done("They come from the environment: they change when the service is restarted.", is_done=False)
+            text = "They come from the environment: they change when the service is restarted."
+            return Done(text, is_done=False, said="secrets_of_environment")
         before = secrets.status()
         has_changed = secrets.refresh(REFRESH_SECONDS)
         status = secrets.status()
         details = {"version": status.version, "state": status.state.value, "changed": has_changed}
         if status.failed_at is not None and status.failed_at != before.failed_at:
-            return Done(f"They could not be read: {status.last_cause}.", is_done=False, details=details)
+            text = f"They could not be read: {status.last_cause}."
+            return Done(text, is_done=False, details={**details, "cause": status.last_cause}, said="secrets_failed")
         if status.read_at == before.read_at:
-            return Done(f"They were not read within {REFRESH_SECONDS:g} s.", is_done=False, details=details)
+            text = f"They were not read within {REFRESH_SECONDS:g} s."
+            return Done(
+                text, is_done=False, details={**details, "seconds": round(REFRESH_SECONDS)}, said="secrets_late"
+            )
         news = "other values than before" if has_changed else "the same values as before"
-        return Done(f"They were read: version {status.version}, {news}.", details=details)
+        text = f"They were read: version {status.version}, {news}."
+        return Done(text, details=details, said="secrets_changed" if has_changed else "secrets_same")
 
     return refresh
 
@@ -116,7 +127,8 @@ def _canary(canaries: AudibleCanaries) -> Callable[[Order], Done]:
         try:
             trial = canaries.speak(provider) if is_speech else canaries.converse(provider)
         except ServiceUnavailableError as exc:
-            return Done(f"{provider} does not: {exc.message}", is_done=False, details={"fault": exc.code})
+            text, details = f"{provider} does not: {exc.message}", {"provider": provider, "fault": exc.code}
+            return Done(text, is_done=False, details=details, said="canary_unavailable")
         except RequestError:
             raise
         except VoceroError as exc:

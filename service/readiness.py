@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import metrics_files, metrics_pages, metrics_platform, ops_readiness
+from service.clock_watch import ClockWatch
 from service.conversation.registry import ConversationRegistry
 from service.errors import ConfigurationError, SchemaError, ServiceUnavailableError
 from service.maintenance import Maintenance
@@ -211,8 +212,9 @@ def make_readiness(
     """The readiness of a worker that needs these and takes `capacity` conversations; told to the ops listener if there
     is one: a worker without a place for its metrics has none.
     """
+    clock = ClockWatch()
     subject = Subject(
-        redis=WatchedDependency(lambda: redis_state(store)),
+        redis=WatchedDependency(lambda: redis_state(store, clock)),
         database=WatchedDependency(lambda: database_state(database)),
         secrets=lambda: secrets_state(secrets),
         draining=lambda: conversations.is_draining,
@@ -231,10 +233,14 @@ def _differ(one: WorkerReadiness, other: WorkerReadiness) -> bool:
     )  # fmt: skip
 
 
-def redis_state(store: redis.Redis) -> str:
-    """Say "ok" if Redis answers, else the kind of failure."""
+def redis_state(store: redis.Redis, clock: ClockWatch | None = None) -> str:
+    """Say "ok" if Redis answers, else the kind of failure; `clock` hears what time it is there."""
     try:
-        store.ping()
+        if clock is None:
+            store.ping()
+        else:
+            seconds, micros = store.time()
+            clock.compare(seconds + micros / 1e6)
     except redis.RedisError as exc:
         return type(exc).__name__
     return OK

@@ -20,7 +20,6 @@ class SecretName(StrEnum):
     """The secrets that Vocero uses, by what they are called in its status."""
 
     ELEVENLABS_API_KEY = "elevenlabs_api_key"
-    SESSION_KEY = "session_key"
     DATABASE_PASSWORD = "database_password"  # noqa: S105 (its name)
     TICKET_SIGNING_KEY = "ticket_signing_key"
 

@@ -1,22 +1,29 @@
 """The settings of our secrets: where they come from, how we get at them there, for how long they are good.
 
 The key decision: the names that Vault's own programs read (`VAULT_ADDR`, `VAULT_TOKEN`, `VAULT_NAMESPACE`,
-`VAULT_CACERT`, `VAULT_SKIP_VERIFY`) mean here what they mean there. What must fit together is checked by
-`service.secrets_sources`.
+`VAULT_CACERT`, `VAULT_SKIP_VERIFY`) mean here what they mean there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings
+from pydantic import Field, SecretStr
+
+from service.allowed_values import allow
+from service.variables import VariablesSettings
 
 _FIELD = r"^[A-Za-z0-9_.-]{1,128}$"
+_WAYS = "VAULT_TOKEN or VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, or VAULT_KUBERNETES_ROLE"
+_FIELD_WORDS = "up to 128 letters, digits, _, . and -"
+_PATH_WORDS = "a path without blanks, ? and #, and without a slash at its ends"
 _PATH = r"^[^/?#\s][^?#\s]*[^/?#\s]$|^[^/?#\s]$"
 
 
-class SecretsSettings(BaseSettings):
+class SecretsSettings(VariablesSettings):
     """The part of the effective configuration that concerns secrets."""
 
     elevenlabs_api_key: SecretStr | None = Field(
@@ -30,6 +37,7 @@ class SecretsSettings(BaseSettings):
     vault_addr: str | None = Field(
         None,
         alias="VAULT_ADDR",
+        json_schema_extra=allow("http:// or https:// with a host, and no user's name, path or query"),
         pattern=r"^https?://[^/?#@\s]+/?$",
         description="Vault (or OpenBao), where the secrets are then read from, and from nowhere else. Plain http is"
         " for this machine only, unless VOCERO_DEVELOPMENT is set.",
@@ -67,7 +75,11 @@ class SecretsSettings(BaseSettings):
         " when somebody did that before us, a security event is logged.",
     )
     vault_approle_mount: str = Field(
-        "approle", alias="VAULT_APPROLE_MOUNT", pattern=_PATH, description="Where Vault has the AppRole method."
+        "approle",
+        alias="VAULT_APPROLE_MOUNT",
+        json_schema_extra=allow(_PATH_WORDS),
+        pattern=_PATH,
+        description="Where Vault has the AppRole method.",
     )
     vault_kubernetes_role: str | None = Field(
         None, alias="VAULT_KUBERNETES_ROLE", description="Our role in Vault's Kubernetes method."
@@ -75,6 +87,7 @@ class SecretsSettings(BaseSettings):
     vault_kubernetes_mount: str = Field(
         "kubernetes",
         alias="VAULT_KUBERNETES_MOUNT",
+        json_schema_extra=allow(_PATH_WORDS),
         pattern=_PATH,
         description="Where Vault has the Kubernetes method.",
     )
@@ -84,7 +97,11 @@ class SecretsSettings(BaseSettings):
         description="File with the service account's token, read again at each login.",
     )
     vault_namespace: str | None = Field(
-        None, alias="VAULT_NAMESPACE", pattern=r"^[^\s?#]+$", description="Our namespace in Vault, if it has any."
+        None,
+        alias="VAULT_NAMESPACE",
+        json_schema_extra=allow("a name without blanks, ? and #"),
+        pattern=r"^[^\s?#]+$",
+        description="Our namespace in Vault, if it has any.",
     )
     vault_cacert: Path | None = Field(
         None,
@@ -98,27 +115,30 @@ class SecretsSettings(BaseSettings):
         description="Do not check Vault's certificate; refused unless VOCERO_DEVELOPMENT is set.",
     )
     vault_kv_mount: str = Field(
-        "secret", alias="VAULT_KV_MOUNT", pattern=_PATH, description="Mount of the KV engine (version 2)."
+        "secret",
+        alias="VAULT_KV_MOUNT",
+        json_schema_extra=allow(_PATH_WORDS),
+        pattern=_PATH,
+        description="Mount of the KV engine (version 2).",
     )
     vault_kv_path: str = Field(
-        "vocero", alias="VAULT_KV_PATH", pattern=_PATH, description="Path of our secrets in that mount."
+        "vocero",
+        alias="VAULT_KV_PATH",
+        json_schema_extra=allow(_PATH_WORDS),
+        pattern=_PATH,
+        description="Path of our secrets in that mount.",
     )
     vault_elevenlabs_key_field: str = Field(
         "elevenlabs_api_key",
         alias="VAULT_ELEVENLABS_KEY_FIELD",
+        json_schema_extra=allow(_FIELD_WORDS),
         pattern=_FIELD,
         description="Field with the key of the ElevenLabs account.",
-    )
-    vault_session_key_field: str | None = Field(
-        None,
-        alias="VAULT_SESSION_KEY_FIELD",
-        pattern=_FIELD,
-        description="Field with the key that the dashboard's sessions are signed with. Unset: not from Vault.",
-        examples=["session_key"],
     )
     vault_database_password_field: str | None = Field(
         None,
         alias="VAULT_DATABASE_PASSWORD_FIELD",
+        json_schema_extra=allow(_FIELD_WORDS),
         pattern=_FIELD,
         description="Field with the password for VOCERO_DATABASE_URL, used for each new connection. Unset: not from"
         " Vault.",
@@ -127,6 +147,7 @@ class SecretsSettings(BaseSettings):
     vault_ticket_signing_key_field: str | None = Field(
         None,
         alias="VAULT_TICKET_SIGNING_KEY_FIELD",
+        json_schema_extra=allow(_FIELD_WORDS),
         pattern=_FIELD,
         description="Field with the key that tickets are signed with, so that nobody can make one who can only write"
         " to Redis. Unset: they are not signed.",
@@ -138,6 +159,15 @@ class SecretsSettings(BaseSettings):
         gt=0,
         le=60,
         description="Seconds that Vault may take for an answer.",
+    )
+
+    # --- Secrets as files
+    secrets_folder: Path | None = Field(
+        None,
+        alias="VOCERO_SECRETS_FOLDER",
+        description="Folder whose files bear the names of variables and hold their values, as orchestrators mount"
+        " secrets. A variable that the environment has is not looked for there.",
+        examples=["/run/secrets"],
     )
 
     # --- For how long they are good
@@ -168,12 +198,59 @@ class SecretsSettings(BaseSettings):
         description="Allow what only development may: Vault over plain http on another machine, or unchecked.",
     )
 
-    @field_validator(
-        "elevenlabs_api_key", "vault_addr", "vault_token", "vault_token_file", "vault_role_id", "vault_role_id_file",
-        "vault_secret_id", "vault_secret_id_file", "vault_kubernetes_role", "vault_namespace", "vault_cacert",
-        "vault_session_key_field", "vault_database_password_field", "vault_ticket_signing_key_field",
-        mode="before",
-    )  # fmt: skip
-    @classmethod
-    def _empty_secret_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
+    def clashes(self) -> Iterator[str]:
+        """As the base class says."""
+        yield from super().clashes()
+        if self.vault_addr is not None:
+            yield from self._transport_clashes(self.vault_addr)
+            yield from self._login_clashes()
+
+    def lack_of_key(self) -> str | None:
+        """What to do if nothing tells the ElevenLabs key; None: something does."""
+        if self.vault_addr is not None or self.elevenlabs_api_key is not None:
+            return None
+        return (
+            "ELEVENLABS_API_KEY is not set: give the key of your ElevenLabs account (or VAULT_ADDR, where it is kept),"
+            " or use `make run`, which starts a sandbox when there is none."
+        )
+
+    def _transport_clashes(self, address: str) -> Iterator[str]:
+        try:
+            parts = urlsplit(address)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            yield "VAULT_ADDR: this is no address, as https://vault.example.com:8200 is."
+            return
+        if self.development:
+            return
+        if self.vault_skip_verify:
+            yield "VAULT_SKIP_VERIFY is for development: set VOCERO_DEVELOPMENT=true with it, or neither."
+        if address.startswith("http://") and not is_this_machine(host):
+            yield "VAULT_ADDR: plain http to another machine shows the keys to whoever is on the way: use https."
+
+    def _login_clashes(self) -> Iterator[str]:
+        approle = self.vault_role_id is not None or self.vault_role_id_file is not None
+        ways = (
+            self.vault_token is not None or self.vault_token_file is not None,
+            approle,
+            self.vault_kubernetes_role is not None,
+        )
+        if sum(ways) != 1:
+            yield f"VAULT_ADDR needs one way to log in, and {'more than one' if any(ways) else 'none'} is set: {_WAYS}."
+        for variable, value, file in (
+            ("VAULT_TOKEN", self.vault_token, self.vault_token_file),
+            ("VAULT_ROLE_ID", self.vault_role_id, self.vault_role_id_file),
+            ("VAULT_SECRET_ID", self.vault_secret_id, self.vault_secret_id_file),
+        ):
+            if value is not None and file is not None:
+                yield f"{variable} and {variable}_FILE are both set; set one of them."
+        if approle and self.vault_secret_id is None and self.vault_secret_id_file is None:
+            yield "VAULT_SECRET_ID or VAULT_SECRET_ID_FILE is missing: an AppRole needs its secret id."
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether an address's host is a loopback one."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import SecretStr
 
-from service.errors import ConfigurationError, SecretsSourceError
+from service.errors import SecretsSourceError, SettingsError
 from service.metrics import FailureCause
 from service.secret import Secret, SecretName
 from service.secrets_settings import SecretsSettings
@@ -27,8 +25,6 @@ from service.vault.token_keeper import TokenKeeper
 from service.vault.unwrapped import UnwrappedSecretIds
 
 log = structlog.get_logger(__name__)
-
-_WAYS = "VAULT_TOKEN or VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, or VAULT_KUBERNETES_ROLE"
 
 
 @dataclass(frozen=True)
@@ -166,26 +162,25 @@ def make_source(
     """The source that `settings` choose, of those secrets that are `wanted`. Nothing is asked of it yet.
 
     Raises:
-        ConfigurationError: they choose none, or contradict each other.
+        SettingsError: they choose none, or contradict each other.
     """
+    clash = next(SecretsSettings.clashes(settings), None)
+    if clash is not None:
+        raise SettingsError(clash)
     if settings.vault_addr is not None:
         if settings.elevenlabs_api_key is not None:
             log.warning("ELEVENLABS_API_KEY is not used, because VAULT_ADDR is set")
         return _vault_source(settings, settings.vault_addr, wanted)
     if settings.elevenlabs_api_key is None:
-        raise ConfigurationError(
-            "ELEVENLABS_API_KEY is not set: give the key of your ElevenLabs account (or VAULT_ADDR, where it is kept),"
-            " or use `make run`, which starts a sandbox when there is none."
-        )
+        raise SettingsError(settings.lack_of_key())
     try:
         key = Secret.checked("ELEVENLABS_API_KEY", settings.elevenlabs_api_key.get_secret_value())
     except SecretsSourceError as exc:
-        raise ConfigurationError(str(exc)) from None
+        raise SettingsError(str(exc)) from None
     return EnvironmentSource(key)
 
 
 def _vault_source(settings: SecretsSettings, address: str, wanted: Collection[SecretName]) -> VaultSource:
-    _check_transport(settings, address)
     client = VaultClient(
         address,
         namespace=settings.vault_namespace,
@@ -195,7 +190,6 @@ def _vault_source(settings: SecretsSettings, address: str, wanted: Collection[Se
     )
     fields = {
         SecretName.ELEVENLABS_API_KEY: settings.vault_elevenlabs_key_field,
-        SecretName.SESSION_KEY: settings.vault_session_key_field,
         SecretName.DATABASE_PASSWORD: settings.vault_database_password_field,
         SecretName.TICKET_SIGNING_KEY: settings.vault_ticket_signing_key_field,
     }
@@ -208,46 +202,8 @@ def _vault_source(settings: SecretsSettings, address: str, wanted: Collection[Se
     )
 
 
-def _check_transport(settings: SecretsSettings, address: str) -> None:
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        raise ConfigurationError("VAULT_ADDR: this is no address, as https://vault.example.com:8200 is.") from None
-    if settings.development:
-        return
-    if settings.vault_skip_verify:
-        raise ConfigurationError(
-            "VAULT_SKIP_VERIFY is for development: set VOCERO_DEVELOPMENT=true with it, or neither."
-        )
-    if address.startswith("http://") and not _is_this_machine(host):
-        raise ConfigurationError(
-            "VAULT_ADDR: plain http to another machine shows the keys to whoever is on the way: use https."
-        )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _way_in(settings: SecretsSettings) -> login.LogIn:
-    token = settings.vault_token is not None or settings.vault_token_file is not None
-    approle = settings.vault_role_id is not None or settings.vault_role_id_file is not None
-    kubernetes = settings.vault_kubernetes_role is not None
-    if token + approle + kubernetes != 1:
-        found = "none" if not token + approle + kubernetes else "more than one"
-        raise ConfigurationError(f"VAULT_ADDR needs one way to log in, and {found} is set: {_WAYS}.")
-    for variable, value, file in (
-        ("VAULT_TOKEN", settings.vault_token, settings.vault_token_file),
-        ("VAULT_ROLE_ID", settings.vault_role_id, settings.vault_role_id_file),
-        ("VAULT_SECRET_ID", settings.vault_secret_id, settings.vault_secret_id_file),
-    ):
-        if value is not None and file is not None:
-            raise ConfigurationError(f"{variable} and {variable}_FILE are both set; set one of them.")
-    if token:
+    if settings.vault_token is not None or settings.vault_token_file is not None:
         return login.with_token(login.given("VAULT_TOKEN", _secret(settings.vault_token), settings.vault_token_file))
     if settings.vault_kubernetes_role is not None:
         jwt = login.given("VAULT_KUBERNETES_TOKEN", None, settings.vault_kubernetes_token_file)
@@ -256,8 +212,6 @@ def _way_in(settings: SecretsSettings) -> login.LogIn:
 
 
 def _approle(settings: SecretsSettings) -> login.LogIn:
-    if settings.vault_secret_id is None and settings.vault_secret_id_file is None:
-        raise ConfigurationError("VAULT_SECRET_ID or VAULT_SECRET_ID_FILE is missing: an AppRole needs its secret id.")
     mount = settings.vault_approle_mount
     role_id = Secret(settings.vault_role_id) if settings.vault_role_id is not None else None
     read = login.given("VAULT_SECRET_ID", _secret(settings.vault_secret_id), settings.vault_secret_id_file)

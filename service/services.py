@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
+import structlog
 
-from service import metrics, metrics_platform
+from service import leg_services, metrics, metrics_platform
 from service.account_limiter import AccountLimiter
 from service.admin_services import AdminView, make_order_taker, make_pool_reporter
 from service.audio_quality.inspector import AudioInspector
 from service.audio_quality.tap import AnswerTap
+from service.audio_quality.verdict_keeper import VerdictKeeper
 from service.config import Settings
 from service.conversation.admission import Admission
 from service.conversation.draining import DrainTimes
@@ -42,7 +44,6 @@ from service.keeping.erasure import Erasure
 from service.keeping.jobs import JobRunner
 from service.keeping.keeping_jobs import make_job_runner
 from service.key_limits import KeyLimits
-from service.leg_services import SECOND, make_audio_inspector, make_backup_speech, make_legs, make_second_elevenlabs
 from service.loop_watch import LoopWatch
 from service.maintenance import MaintenanceWatch
 from service.measured_redis import MeasuredRedis
@@ -55,9 +56,12 @@ from service.retry_budget import RetryBudget
 from service.secret import Secret, SecretName
 from service.secrets_manager import SecretsManager
 from service.secrets_sources import make_source
-from service.storage import ApiKeys, Capability, Conversations, Database, check_schema, open_database
+from service.speech_socket.open_sockets import OpenSpeechSockets
+from service.storage import ApiKeys, Capability, Conversations, Database, JudgedAnswers, check_schema, open_database
 from service.storage.record_writer import RecordWriter
 from service.traces import Traces
+
+log = structlog.get_logger(__name__)
 
 SECRETS_SECONDS = 5.0  # that a worker waits for its first secrets before it takes requests all the same
 LOGIN_SPREAD_SECONDS, MOST_SPREAD_SECONDS = 0.2, 4.0  # for each worker, and for all
@@ -76,6 +80,7 @@ class Services:
     tickets: TicketOffice
     admission: Admission
     elevenlabs: ElevenLabsService
+    speech_sockets: OpenSpeechSockets
     conversations: ConversationRegistry
     erasure: Erasure
     jobs: JobRunner
@@ -92,13 +97,14 @@ class Services:
     readiness: Readiness
     traces: Traces
     audio_inspector: AudioInspector
+    verdicts: VerdictKeeper
     loop_watch: LoopWatch
     order_taker: OrderTaker
 
     @property
     def backup_speech(self) -> BackupSpeech | None:
         """What answers speech requests that ElevenLabs does not; None: nothing does."""
-        return None if self.backup is None else make_backup_speech(self.legs.fallback, self.backup)
+        return None if self.backup is None else leg_services.make_backup_speech(self.legs.fallback, self.backup)
 
     def answer_tap(self) -> AnswerTap | None:
         """What takes a conversation's answers that are to be judged by their sound; None: none are."""
@@ -109,7 +115,7 @@ class Services:
         """Open what is kept open.
 
         Raises:
-            ConfigurationError: the database's schema is not the one that this code knows.
+            ConfigurationError: the database's schema is not one that this code knows, or its file cannot be opened.
         """
         metrics.hold_labels(strictly=self.settings.strict_labels)
         metrics_platform.worker_started(time.time())
@@ -120,7 +126,7 @@ class Services:
         self.secrets.start()
         # With Vault away the process is up all the same and says so (`/readyz`); it becomes ready by itself.
         if self.secrets.wait_until_read(SECRETS_SECONDS) or not _has_password_in_vault(self.settings):
-            check_schema(self.database)
+            _check_schema_if_there(self.database)
         self.elevenlabs.start()
         if self.second_elevenlabs is not None:
             self.second_elevenlabs.start()
@@ -128,6 +134,8 @@ class Services:
             self.backup.start()
         self.legs.fallback.start()
         self.ledger.start()
+        if self.audio_inspector.is_on:
+            self.verdicts.start()
         self.resumptions.office.start()
         self.pool_reporter.start()
         if self.maintenance.current is None:  # which the reporter has just looked for
@@ -155,6 +163,7 @@ class Services:
         self.elevenlabs.close()
         self.traces.close()
         self.audio_inspector.close()
+        self.verdicts.close()
         self.redis.close()
         self.database.close()
         self.secrets.close()
@@ -164,7 +173,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
     """Everything, put together for `settings`; conversations are carried by `loop`, the event loop of this process.
 
     Raises:
-        ConfigurationError: no source of an ElevenLabs key, or bounds of a pool that exclude each other.
+        ConfigurationError: no source of an ElevenLabs key, or secrets of Vault's that cannot be told apart.
     """
     secrets = _secrets_manager(settings)
     store = quick_redis(settings.redis_url, MeasuredRedis)
@@ -192,16 +201,12 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
     erasure = Erasure(database, store)
     kept = Conversations(database)
     backup = make_backup(settings) if LOCAL in settings.fallback_chain else None
-    second = make_second_elevenlabs(settings) if SECOND in settings.fallback_chain else None
-    legs = make_legs(settings, elevenlabs, second, backup, store=store, database=database)
+    second = leg_services.make_second_elevenlabs(settings) if leg_services.SECOND in settings.fallback_chain else None
+    legs = leg_services.make_legs(settings, elevenlabs, second, backup, store=store, database=database)
     maintenance = MaintenanceWatch(conversations, check_schema=lambda: _note_schema(database))
-    ledger = Ledger(
-        store,
-        kept,
-        RecordWriter(kept, on_refused=erasure.forget_late),
-        is_shut=lambda: maintenance.current is not None,
-    )
-    jobs = make_job_runner(settings, database, store, elevenlabs, is_shut=lambda: maintenance.current is not None)
+    ledger = Ledger(store, kept, RecordWriter(kept, on_refused=erasure.forget_late), is_shut=maintenance.is_on)
+    verdicts = VerdictKeeper(JudgedAnswers(database), is_shut=maintenance.is_on)
+    jobs = make_job_runner(settings, database, store, elevenlabs, is_shut=maintenance.is_on)
     readiness = make_readiness(
         store, database, secrets, conversations, maintenance=lambda: maintenance.current, capacity=_places(settings)
     )
@@ -221,7 +226,8 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         secrets=secrets,
         ledger=ledger,
         legs=legs,
-        audio_inspector=make_audio_inspector(settings, legs.fallback),
+        audio_inspector=leg_services.make_audio_inspector(settings, legs.fallback, verdicts.keep),
+        verdicts=verdicts,
         backup=backup,
         second_elevenlabs=second,
         resumptions=Resumptions(
@@ -238,8 +244,9 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
         api_keys=api_keys,
         key_limits=KeyLimits(store),
         tickets=tickets,
-        admission=Admission(tickets, find_key=api_keys.verify, public_agents=settings.public_agents),
+        admission=Admission(tickets, keys=api_keys, public_agents=settings.public_agents),
         elevenlabs=elevenlabs,
+        speech_sockets=leg_services.make_speech_sockets(settings),
         conversations=conversations,
         readiness=readiness,
         erasure=erasure,
@@ -261,7 +268,7 @@ def build_services(settings: Settings, *, loop: Loop) -> Services:
             maintenance=maintenance,
             readiness=readiness,
             loop_watch=loop_watch,
-            writes_pending=lambda: ledger.pending + jobs.under_way,
+            writes_pending=lambda: ledger.pending + jobs.under_way + verdicts.under_way,
         ),
         order_taker=make_order_taker(view, api_keys=api_keys),
     )
@@ -287,6 +294,21 @@ def _elevenlabs_service(settings: Settings, secrets: SecretsManager, store: redi
             wait_seconds=settings.slot_wait_seconds,
         ),
     )
+
+
+def _check_schema_if_there(database: Database) -> None:
+    """Refuse a wrong schema, and a file that cannot be opened; a database server that is away may come back.
+
+    `/readyz` says so until then. Nobody should have to start services in an order, or again after the database.
+    """
+    try:
+        check_schema(database)
+    except SchemaError:
+        raise
+    except ConfigurationError as exc:
+        if database.engine.dialect.name == "sqlite":
+            raise
+        log.warning("started without the database, and not ready until it answers", reason=str(exc))
 
 
 def _note_schema(database: Database) -> None:
@@ -357,7 +379,6 @@ def _agents_pool(settings: Settings) -> PoolOptions:
     most = settings.pool_agents_max_size
     if most is None:
         most = _places(settings) + settings.pool_agents_min_idle
-    _check_bounds("VOCERO_POOL_AGENTS", settings.pool_agents_min_idle, most, settings.pool_agents_max_idle_seconds)
     return PoolOptions(
         min_idle=settings.pool_agents_min_idle,
         max_size=most,
@@ -369,12 +390,6 @@ def _agents_pool(settings: Settings) -> PoolOptions:
 
 
 def _speech_pool(settings: Settings) -> PoolOptions:
-    _check_bounds(
-        "VOCERO_POOL_SPEECH",
-        settings.pool_speech_min_idle,
-        settings.pool_speech_max_size,
-        settings.pool_speech_max_idle_seconds,
-    )
     return PoolOptions(
         min_idle=settings.pool_speech_min_idle,
         max_size=settings.pool_speech_max_size,
@@ -383,10 +398,3 @@ def _speech_pool(settings: Settings) -> PoolOptions:
         max_idle_seconds=settings.pool_speech_max_idle_seconds,
         max_lifetime_seconds=settings.pool_speech_max_lifetime_seconds,
     )
-
-
-def _check_bounds(name: str, min_idle: int, max_size: int, max_idle_seconds: float) -> None:
-    if min_idle > max_size:
-        raise ConfigurationError(f"{name}_MIN_IDLE ({min_idle}) is more than {name}_MAX_SIZE ({max_size}).")
-    if min_idle and max_idle_seconds < 1:
-        raise ConfigurationError(f"{name}_MAX_IDLE_SECONDS is at least 1 where {name}_MIN_IDLE is not 0.")

@@ -39,16 +39,16 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class OtlpExporter:
-    """Sends to the collector at `endpoint` in the name of `instance`; what a request may take is the SDK's: 10 s."""
+    """Sends to the collector at `endpoint` in the name of `instance`; a request may take `seconds` (the SDK's 10)."""
 
-    def __init__(self, endpoint: str, *, instance: str) -> None:
+    def __init__(self, endpoint: str, *, instance: str, seconds: float | None = None) -> None:
         # They name the address and quote the answer, for each attempt; `Traces` says once that it does not work.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         ours = {SERVICE_NAME: "vocero", SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance}
         self._resource = Resource.create(ours).merge(OTELResourceDetector().detect())
         self._sampler = TracerProvider(resource=self._resource, shutdown_on_exit=False).sampler
         self._scope = InstrumentationScope("vocero", __version__)
-        self._exporter = OTLPSpanExporter(endpoint=endpoint)
+        self._exporter = OTLPSpanExporter(endpoint=endpoint, timeout=seconds)
 
     def send(self, spans: Sequence[Span]) -> bool:
         """Send those that the sampler wants; whether they were taken. Raises nothing."""
@@ -58,6 +58,13 @@ class OtlpExporter:
         try:
             return self._exporter.export(wanted) is SpanExportResult.SUCCESS
         except Exception:  # noqa: BLE001 (the edge of a worker loop: a trace is worth no failure)
+            return False
+
+    def is_taken(self) -> bool:
+        """Whether the collector takes what we send: an empty batch. Raises nothing."""
+        try:
+            return self._exporter.export([]) is SpanExportResult.SUCCESS
+        except Exception:  # noqa: BLE001 (as above)
             return False
 
     def close(self) -> None:

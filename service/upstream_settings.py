@@ -5,9 +5,14 @@ The key decision: a part of `Settings` (`config.py`), which alone is loaded and 
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Iterator
 
+from pydantic import Field, field_validator
+
+from service.allowed_values import ADDRESS, allow, checked_address
 from service.secrets_settings import SecretsSettings
+
+ELEVENLABS = "https://api.elevenlabs.io"
 
 
 class UpstreamSettings(SecretsSettings):
@@ -21,8 +26,9 @@ class UpstreamSettings(SecretsSettings):
         examples=["agent_..."],
     )
     elevenlabs_base_url: str = Field(
-        "https://api.elevenlabs.io",
+        ELEVENLABS,
         alias="ELEVENLABS_BASE_URL",
+        json_schema_extra=allow(ADDRESS),
         pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$",
         description="Where ElevenLabs is: a data-residency host, or the sandbox. No slash at the end.",
         examples=["https://api.eu.residency.elevenlabs.io"],
@@ -37,7 +43,7 @@ class UpstreamSettings(SecretsSettings):
         alias="VOCERO_UPSTREAM_CONNECT_SECONDS",
         gt=0,
         le=60,
-        description="Seconds that connecting to ElevenLabs may take (TCP, TLS and upgrade together).",
+        description="Seconds that connecting to ElevenLabs may take (name, TCP, TLS and upgrade together).",
     )
     upstream_read_seconds: float = Field(
         30.0,
@@ -262,3 +268,25 @@ class UpstreamSettings(SecretsSettings):
         description="Workers of all nodes that use the account; without Redis each has its share of the slots."
         " 0: VOCERO_WORKERS.",
     )
+
+    @field_validator("elevenlabs_base_url")
+    @classmethod
+    def _leads_to_elevenlabs(cls, value: str) -> str:
+        return checked_address(value)
+
+    def clashes(self) -> Iterator[str]:
+        """As the base class says."""
+        yield from super().clashes()
+        agents = (self.pool_agents_min_idle, self.pool_agents_max_size, self.pool_agents_max_idle_seconds)
+        speech = (self.pool_speech_min_idle, self.pool_speech_max_size, self.pool_speech_max_idle_seconds)
+        yield from _pool_clashes("VOCERO_POOL_AGENTS", *agents)
+        yield from _pool_clashes("VOCERO_POOL_SPEECH", *speech)
+        if self.sandbox and self.elevenlabs_base_url == ELEVENLABS:
+            yield "VOCERO_SANDBOX says that ELEVENLABS_BASE_URL is the sandbox, but that is ElevenLabs itself."
+
+
+def _pool_clashes(name: str, min_idle: int, max_size: int | None, max_idle_seconds: float) -> Iterator[str]:
+    if max_size is not None and min_idle > max_size:
+        yield f"{name}_MIN_IDLE ({min_idle}) is more than {name}_MAX_SIZE ({max_size})."
+    if min_idle and max_idle_seconds < 1:
+        yield f"{name}_MAX_IDLE_SECONDS is at least 1 where {name}_MIN_IDLE is not 0."

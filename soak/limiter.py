@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +204,16 @@ def _late(holdings: list[Holding], calm_from: float) -> list[Holding]:
     return [holding for holding in holdings if holding.counted_until > calm_from + TTL_SECONDS]
 
 
+def _slept_through(holdings: list[Holding], silences: Mapping[int, Sequence[tuple[float, float]]]) -> list[Holding]:
+    """Those that ran out while their holder was stopped, which has gone on since."""
+    return [
+        holding
+        for holding in holdings
+        for since, until in silences.get(holding.pid, ())
+        if holding.granted_at < since and holding.valid_until < until <= holding.ended_at and holding.how != DIED
+    ]
+
+
 def _failures(holdings: list[Holding], storm: Storm, calm_from: float) -> list[str]:
     failures = []
     by_redis = [holding for holding in holdings if not holding.is_static]
@@ -218,7 +228,7 @@ def _failures(holdings: list[Holding], storm: Storm, calm_from: float) -> list[s
         failures.append(f"{len(later)} were overtaken by a later one of their class")
     if len({holding.fence for holding in by_redis}) != len(by_redis):
         failures.append("a fence was given twice")
-    if storm.happened[LONG_STOP] and not any(each.how == LOST for each in holdings):
+    if _slept_through(holdings, storm.silences) and not any(each.how == LOST for each in holdings):
         failures.append("nobody who was stopped for longer than the TTL has noticed that its lease was lost")
     return failures
 

@@ -6,18 +6,19 @@ files in a temporary folder. A test that needs a service with other settings ask
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-import redis
 import structlog
 from playwright.sync_api import Playwright, sync_playwright
 from sqlalchemy import make_url
@@ -29,12 +30,38 @@ from scripts.launcher.child import Child
 from service.storage import ApiKeys, open_database
 from tests import openbao as openbao_servers
 from tests import server_processes, servers
+from tests.dealing import deal
 from tests.parts import lack, require_module, require_program
 from tests.postgresql import running_postgresql
 
 StartService = Callable[..., servers.RunningService]
 StartSandbox = Callable[..., servers.RunningSandbox]
 StartOpenBao = Callable[..., openbao_servers.RunningOpenBao]
+NewRedis = Callable[[], str]
+
+MOST_REDIS_DATABASES = 10_000
+"""More than tests that ask for one."""
+
+# What is collected is no rubbish, and looking through it again and again was a tenth of what all tests cost.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is rubbish again."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before `-m "not long"` chooses, and when all others have sorted
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """`long_on("sqlite")`: the test is long with that parameter, because with another one it shows the same."""
+    for item in items:
+        marker = item.get_closest_marker("long_on")
+        call = getattr(item, "callspec", None)
+        if marker is not None and call is not None and set(marker.args) & set(map(str, call.params.values())):
+            item.add_marker(pytest.mark.long)
+    yield
+    items[:] = deal(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +89,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     socket = embedded_valkey.socket_path(folder)
     child = Child(
         "Valkey",
-        embedded_valkey.server_command(folder, socket),
+        [*embedded_valkey.server_command(folder, socket), "--databases", str(MOST_REDIS_DATABASES)],
         environment=servers.clean_environment(),
         log_path=folder / "valkey.log",
         folder=folder,
@@ -219,17 +246,18 @@ def service(
 
 
 @pytest.fixture(scope="session")
-def _redis_databases() -> Iterator[int]:
-    return itertools.cycle(range(1, 16))
+def new_redis(valkey: str) -> NewRedis:
+    """`new_redis()` is the URL of a database that nobody has used: what a service writes there, others obey."""
+    numbers = itertools.count(1)
+    return lambda: valkey.replace("db=0", f"db={next(numbers)}")
 
 
 @pytest.fixture
 def start_service(
     tmp_path_factory: pytest.TempPathFactory,
     service_settings: dict[str, str],
-    valkey: str,
     api_key: str,
-    _redis_databases: Iterator[int],
+    new_redis: NewRedis,
 ) -> Iterator[StartService]:
     """Start a service of the test's own with other settings: `start_service(VOCERO_IDLE_SECONDS="1")`.
 
@@ -237,20 +265,12 @@ def start_service(
     """
     started: list[servers.RunningService] = []
 
-    def start(**environment: str) -> servers.RunningService:
-        redis_url = valkey.replace("db=0", f"db={next(_redis_databases)}")
-        empty_redis(redis_url)
-        settings = {**service_settings, "VOCERO_REDIS_URL": redis_url, **environment}
-        running = servers.start_service(tmp_path_factory.mktemp("service"), api_key, settings)
+    def start(*, behind: Sequence[str] = (), **environment: str) -> servers.RunningService:
+        settings = {**service_settings, "VOCERO_REDIS_URL": new_redis(), **environment}
+        running = servers.start_service(tmp_path_factory.mktemp("service"), api_key, settings, behind=behind)
         started.append(running)
         return running
 
     yield start
     for running in started:
         running.discard()
-
-
-def empty_redis(url: str) -> None:
-    """Take out of a test's database what a service left there that was ended at once."""
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()

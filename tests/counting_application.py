@@ -23,12 +23,14 @@ CALLS: dict[str, Callable[..., None]] = {
     "/token": lambda at: metrics.vault_token_ends(float(at)),
 }
 
+LEAVES = SimpleNamespace(drain=lambda: None)
+
 
 class CountingApplication:
     """What gunicorn's hooks expect of the service, and no more."""
 
     extensions = {  # noqa: RUF012
-        "vocero": SimpleNamespace(conversations=SimpleNamespace(drain=lambda: None), close=lambda: None)
+        "vocero": SimpleNamespace(conversations=LEAVES, speech_sockets=LEAVES, close=lambda: None)
     }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

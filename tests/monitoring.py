@@ -141,8 +141,13 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, *, target: str, alertmanager: str, factor: float) -> Iterator[Prometheus]:
-    """Run Prometheus with our rules, all of their durations divided by `factor`; addresses are HOST:PORT."""
+def prometheus(
+    folder: Path, *targets: str, alertmanager: str, factor: float = 1.0, every_job: bool = False
+) -> Iterator[Prometheus]:
+    """Run Prometheus with our rules, all of their durations divided by `factor`; addresses are HOST:PORT.
+
+    It watches the nodes at `targets`, and with `every_job` also itself and Alertmanager, as it is shipped.
+    """
     program = require_program("prometheus", remedy="apt-get install prometheus")
     configuration = yaml.safe_load((alerting.PROMETHEUS / "prometheus.yml").read_text())
     configuration["global"] |= {
@@ -150,12 +155,16 @@ def prometheus(folder: Path, *, target: str, alertmanager: str, factor: float) -
         "scrape_timeout": _milliseconds(SCRAPE_SECONDS),
         "evaluation_interval": _milliseconds(EVALUATION_SECONDS),
     }
-    (ours, *_) = (job for job in configuration["scrape_configs"] if job["job_name"] == "vocero")
-    configuration["scrape_configs"] = [{**ours, "static_configs": [{"targets": [target]}]}]
+    port = free_port()
+    watched = {"vocero": list(targets), "prometheus": [f"127.0.0.1:{port}"], "alertmanager": [alertmanager]}
+    configuration["scrape_configs"] = [
+        {**job, "static_configs": [{"targets": watched[job["job_name"]]}]}
+        for job in configuration["scrape_configs"]
+        if every_job or job["job_name"] == "vocero"
+    ]
     configuration["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     alerting.write_faster_rules(folder, factor)
-    port = free_port()
     command = [
         program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/prometheus",
         f"--web.listen-address=127.0.0.1:{port}", "--query.lookback-delta=5s", "--rules.alert.resend-delay=1s",

@@ -22,8 +22,9 @@ import trustme
 
 from scripts.launcher.child import Child
 from scripts.launcher.waiting import wait_until
-from tests.servers import READY_SECONDS, clean_environment, free_port
+from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port
 
+DEPLOYED = ROOT / "deploy" / "vault" / "server.hcl"
 ROOT_TOKEN = "root"
 KEY_PATH = "secret/data/vocero"  # as the API and a policy spell it: mount, "data", path
 
@@ -59,7 +60,7 @@ class RunningOpenBao:
         session = requests.Session()
         session.trust_env = False
         session.verify = str(self.ca_file) if self.ca_file else True
-        client = hvac.Client(url=self.url, token=token, session=session, namespace=namespace, timeout=10)
+        client = hvac.Client(url=self.url, token=token, session=session, namespace=namespace, timeout=60)
         self._clients.append(client)
         return client
 
@@ -88,6 +89,8 @@ class RunningOpenBao:
     def suspend(self) -> None:
         """Let it hang: connections are accepted by the kernel, and nothing is answered until `resume`."""
         os.kill(self.child.pid, signal.SIGSTOP)
+        tasks = list(Path(f"/proc/{self.child.pid}/task").iterdir())
+        wait_until(lambda: all(_is_stopped(task) for task in tasks), what="each of its threads to stop")
 
     def resume(self) -> None:
         os.kill(self.child.pid, signal.SIGCONT)
@@ -256,6 +259,29 @@ def start_raft_openbao(
     return _start(folder, storage, tls=tls, port=port, initialise=initialise)
 
 
+def start_deployed_openbao(folder: Path, *, initialise: bool = True) -> RunningOpenBao:
+    """Run a server as `deploy/vault/server.hcl` has it, over TLS: only folders and addresses are changed."""
+    (folder / "raft").mkdir()
+    port, cluster = free_port(), free_port()
+    _, ca_file = _with_tls(folder)
+    text = DEPLOYED.read_text()
+    for shipped, here in (
+        ("/vault/file", f"{folder}/raft"),
+        ("/vault/logs", str(folder)),
+        ("/run/secrets/vault_certificate_key", f"{folder}/server-key.pem"),
+        ("/run/secrets/vault_certificate", f"{folder}/server.pem"),
+        ("0.0.0.0:8200", f"127.0.0.1:{port}"),
+        ("0.0.0.0:8201", f"127.0.0.1:{cluster}"),
+        ("vault:8200", f"127.0.0.1:{port}"),
+        ("vault:8201", f"127.0.0.1:{cluster}"),
+        ('node_id = "vault-1"', 'node_id = "vault-1"\n  performance_multiplier = 1'),
+    ):
+        if shipped not in text:
+            raise AssertionError(f"{DEPLOYED} has no {shipped} any more")
+        text = text.replace(shipped, here)
+    return _run(folder, text, url=f"https://127.0.0.1:{port}", ca_file=ca_file, initialise=initialise)
+
+
 def wrong_ca_file(folder: Path) -> Path:
     """The certificate of an authority that no server here has its certificate from."""
     return _written(trustme.CA(organization_name="Somebody else"), folder / "wrong-ca.pem")
@@ -275,13 +301,18 @@ def _start(folder: Path, storage: str, *, tls: bool, port: int | None, initialis
     # Beside api_addr: what a node tells others of a cluster. Without one of its own it would take our port plus one.
     cluster = f"127.0.0.1:{free_port()}"
     scheme = "https" if tls else "http"
-    configuration = folder / "openbao.hcl"
-    configuration.write_text(
+    text = (
         f"{storage}\n"
         f'listener "tcp" {{\n  address = "127.0.0.1:{port}"\n  cluster_address = "{cluster}"\n  {listener}\n}}\n'
         f'api_addr = "{scheme}://127.0.0.1:{port}"\ncluster_addr = "https://{cluster}"\n'
         f'audit "file" "log" {{\n  options {{\n    file_path = "{folder / "audit.log"}"\n  }}\n}}\n'
     )
+    return _run(folder, text, url=f"{scheme}://127.0.0.1:{port}", ca_file=ca_file, initialise=initialise)
+
+
+def _run(folder: Path, text: str, *, url: str, ca_file: Path | None, initialise: bool) -> RunningOpenBao:
+    configuration = folder / "openbao.hcl"
+    configuration.write_text(text)
     environment = {name: value for name, value in clean_environment().items() if not name.startswith("BAO_")}
     child = Child(
         "OpenBao",
@@ -291,7 +322,7 @@ def _start(folder: Path, storage: str, *, tls: bool, port: int | None, initialis
         folder=folder,
     )
     child.start()
-    running = RunningOpenBao(url=f"{scheme}://127.0.0.1:{port}", child=child, ca_file=ca_file, folder=folder)
+    running = RunningOpenBao(url=url, child=child, ca_file=ca_file, folder=folder)
     try:
         _wait_until_it_answers(running)
         if initialise:
@@ -336,3 +367,11 @@ def _is_upgraded(client: hvac.Client) -> bool:
     except hvac.exceptions.InvalidRequest:
         return False
     return True
+
+
+def _is_stopped(task: Path) -> bool:
+    """Whether a thread is stopped (Linux); one that has ended is, too."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

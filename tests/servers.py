@@ -6,16 +6,16 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.launcher import probes
 from scripts.launcher.child import Child
 from scripts.launcher.waiting import wait_until
+from service.variables import without_ours
 
 ROOT = Path(__file__).parent.parent
-OURS = ("VOCERO_", "ELEVENLABS_", "VAULT_", "SECRETS_", "OTEL_")
 READY_SECONDS = 120.0  # of a machine that does much else at the same time
 
 
@@ -29,8 +29,7 @@ def free_port() -> int:
 
 def clean_environment(**ours: str) -> dict[str, str]:
     """The environment without any setting of ours, then `ours`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **ours}
+    return {**without_ours(os.environ), "PYTHONUNBUFFERED": "1", **ours}
 
 
 def children_of(pid: int) -> list[int]:
@@ -74,6 +73,16 @@ class RunningSandbox:
         return int(self.url.rpartition(":")[2])
 
 
+def start_until_ready(child: Child, is_ready: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
+    """Start a process and wait for it; raises ChildFailedError, and then it does not run."""
+    child.start()
+    try:
+        child.wait_until_ready(is_ready, seconds)
+    except BaseException:  # nothing is left running, whatever happened
+        child.stop()
+        raise
+
+
 def start_sandbox(folder: Path, *options: str) -> RunningSandbox:
     """Run `python -m sandbox` with `options` on a free port."""
     child = Child(
@@ -83,15 +92,13 @@ def start_sandbox(folder: Path, *options: str) -> RunningSandbox:
         log_path=folder / "sandbox.log",
         folder=ROOT,
     )
-    child.start()
-    try:
-        child.wait_until_ready(lambda: _announced_url(child.log_path) is not None, READY_SECONDS)
-        url = _announced_url(child.log_path) or ""
-        child.wait_until_ready(lambda: probes.answers(f"{url}/sandbox/stats"), READY_SECONDS)
-    except BaseException:  # nothing is left running, whatever happened
-        child.stop()
-        raise
-    return RunningSandbox(url=url, child=child)
+
+    def answers() -> bool:
+        url = _announced_url(child.log_path)
+        return url is not None and probes.answers(f"{url}/sandbox/stats")
+
+    start_until_ready(child, answers)
+    return RunningSandbox(url=_announced_url(child.log_path) or "", child=child)
 
 
 def _announced_url(log_path: Path) -> str | None:
@@ -149,13 +156,19 @@ class RunningService:
 
 
 def start_service(
-    folder: Path, api_key: str, environment: Mapping[str, str], *, application: str = "service.wsgi:app"
+    folder: Path,
+    api_key: str,
+    environment: Mapping[str, str],
+    *,
+    application: str = "service.wsgi:app",
+    behind: Sequence[str] = (),
 ) -> RunningService:
     """Run the service on a free port of the loopback interface; `environment` has its settings.
 
     Another `application` than the service's own must answer `/livez` too. It has an ops listener only if they say so.
+    `behind` is a command that ends by becoming the service's (`unshare ...`).
     """
-    port = free_port()
+    port = int(environment.get("VOCERO_PORT") or free_port())
     settings = {
         "VOCERO_HOST": "127.0.0.1",
         "VOCERO_PORT": str(port),
@@ -170,22 +183,19 @@ def start_service(
         "VOCERO_FALLBACK_CHAIN": "elevenlabs",
         # Nor does every service need a process that listens to it.
         "VOCERO_QUALITY_SAMPLE_SHARE": "0",
+        # gunicorn's configuration wants a key, whatever runs on it.
+        **({} if application == "service.wsgi:app" else {"ELEVENLABS_API_KEY": "no key"}),
         **environment,
     }
     child = Child(
         "service",
-        [sys.executable, "-m", "gunicorn", "-c", "service/gunicorn_conf.py", application],
+        [*behind, sys.executable, "-m", "gunicorn", "-c", "service/gunicorn_conf.py", application],
         environment=clean_environment(**settings),
         log_path=folder / "service.log",
         folder=ROOT,
         stop_seconds=15.0,
     )
-    child.start()
-    try:
-        child.wait_until_ready(lambda: probes.answers(f"http://127.0.0.1:{port}/livez"), READY_SECONDS)
-    except BaseException:  # nothing is left running, whatever happened
-        child.stop()
-        raise
+    start_until_ready(child, lambda: probes.answers(f"http://127.0.0.1:{port}/livez"))
     return RunningService(
         url=f"http://127.0.0.1:{port}",
         ws_url=f"ws://127.0.0.1:{port}",

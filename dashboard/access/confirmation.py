@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import g
 
 from dashboard.access.signed_in import SignedIn
+from dashboard.words.said import Said
 from service.errors import NotAllowedError
 
 
@@ -12,7 +13,7 @@ class ConfirmationNeededError(NotAllowedError):
     """The password was not shown within the last five minutes: ask for it (POST /api/account/confirm), then repeat."""
 
     def __init__(self) -> None:
-        super().__init__("Show your password again first.", code="confirmation_needed")
+        super().__init__(Said("errors.code.confirmation_needed"), code="confirmation_needed")
 
 
 def require_confirmed() -> None:

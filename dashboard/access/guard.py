@@ -21,6 +21,7 @@ from dashboard.access.origins import is_foreign
 from dashboard.access.permissions import ROUTES, Permission
 from dashboard.access.sessions import Sessions, stamp_of
 from dashboard.access.signed_in import SignedIn
+from dashboard.words.said import Said
 from service.errors import NotAllowedError, NotAuthenticatedError
 
 CSRF_HEADER = "X-CSRF-Token"
@@ -54,7 +55,7 @@ class Guard:
         method = "GET" if request.method == "HEAD" else request.method
         needed = ROUTES.get((method, rule.rule))
         if needed is None:
-            raise NotAllowedError("This is open to nobody.")
+            raise NotAllowedError(Said("errors.open_to_nobody"))
         if request.method not in _SAFE:
             self._refuse_other_origins()
         if rule.rule in _SEEN_WITHOUT_SESSION:
@@ -68,7 +69,7 @@ class Guard:
         if request.method not in _SAFE:
             self._check_token(signed_in)
         if not signed_in.may(needed):
-            raise NotAllowedError(f"This needs more than the role {signed_in.user.role.value}.")
+            raise NotAllowedError(Said("errors.role", role=Said(f"common.role_{signed_in.user.role.value}")))
         return None
 
     def _find(self) -> SignedIn | None:
@@ -98,16 +99,16 @@ class Guard:
     def _refuse_other_origins(self) -> None:
         ours = {f"{request.scheme}://{request.host}"} | ({self._url} if self._url is not None else set())
         if is_foreign(request.headers, ours=frozenset(ours)):
-            raise NotAllowedError("Only a page of this dashboard may do this.", code="foreign_origin")
+            raise NotAllowedError(Said("errors.code.foreign_origin"), code="foreign_origin")
 
     def _check_token(self, signed_in: SignedIn) -> None:
         shown = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
         if not hmac.compare_digest(shown.encode("utf-8", "replace"), signed_in.csrf_token.encode()):
-            raise NotAllowedError("The page is out of date: load it again, then repeat this.", code="wrong_csrf_token")
+            raise NotAllowedError(Said("errors.code.wrong_csrf_token"), code="wrong_csrf_token")
 
     def _send_to_sign_in(self, rule: str) -> Response:
         if request.method not in _SAFE or rule.startswith("/api/") or LIVE_HEADER in request.headers:
-            raise NotAuthenticatedError("Your session has ended, or you have none: sign in.", code="not_signed_in")
+            raise NotAuthenticatedError(Said("errors.code.not_signed_in"), code="not_signed_in")
         wanted = request.full_path.rstrip("?")
         query = f"?{urlencode({'next': wanted})}" if wanted != "/" else ""
         return redirect(SIGN_IN + query, code=303)  # type: ignore[return-value]  # Flask's own responses, typed as Werkzeug's

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from dashboard.words.said import Said
 from service.errors import RequestError
 
 SHORTEST, LONGEST = 12, 128
@@ -38,19 +39,20 @@ def check_password(password: str, *, name: str) -> None:
     """Raises RequestError (param "password") unless `password` is fit for the user called `name`."""
     wrong = _what_is_wrong(unicodedata.normalize("NFKC", password), name)
     if wrong is not None:
-        code, message = wrong
-        raise RequestError(message, code=code, param="password")
+        message = Said(f"account.error.{wrong}", shortest=SHORTEST, longest=LONGEST)
+        raise RequestError(message, code=wrong, param="password")
 
 
-def _what_is_wrong(password: str, name: str) -> tuple[str, str] | None:
+def _what_is_wrong(password: str, name: str) -> str | None:
+    """What stands against it: a code of ours, which has words for people (`account.error.CODE`)."""
     if len(password) < SHORTEST:
-        return "password_too_short", f"A password has at least {SHORTEST} characters; a few words will do."
+        return "password_too_short"
     if len(password) > LONGEST:
-        return "password_too_long", f"A password has at most {LONGEST} characters."
+        return "password_too_long"
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in password):
-        return "password_unusable", "A password has no control characters."
+        return "password_unusable"
     if _is_common(password, name):
-        return "password_common", "This is one of the first passwords that are tried; take a few words of your own."
+        return "password_common"
     return None
 
 

@@ -37,6 +37,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/login/oidc/confirm"): _L,
     ("POST", "/language"): _P,
     ("GET", "/livez"): _P,
+    ("GET", "/version"): _L,
     ("GET", "/static/<path:filename>"): _P,
     ("POST", "/logout"): _L,
     # Overview
@@ -75,6 +76,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/keys"): _A,
     ("GET", "/api/keys"): _A,
     ("POST", "/api/keys"): _A,
+    ("POST", "/api/keys/<key_id>/limits"): _A,
     ("POST", "/api/keys/<key_id>/revoke"): _A,
     # Users
     ("GET", "/users"): _A,

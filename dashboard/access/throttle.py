@@ -16,6 +16,7 @@ from typing import cast
 import redis
 
 from dashboard.access.client_address import network_of
+from dashboard.words.said import Said
 from service import redis_keys
 from service.errors import TooManyRequestsError
 
@@ -48,17 +49,20 @@ class LoginThrottle:
         Raises:
             TooManyRequestsError: not yet.
         """
-        wait = cast(
-            "int",
-            self._script(
-                keys=[self._account_key(name, address), _network_key(address)],
-                args=[FREE_FOR_ACCOUNT, FREE_FOR_NETWORK, LONGEST_DELAY_SECONDS, REMEMBERED_SECONDS],
-            ),
-        )
+        wait = self._run(name, address)
         if wait > 0:
             seconds = max(1, -(-wait // 1000))
-            message = f"Too many tries; wait {seconds} s before the next one."
+            message = Said("errors.code.too_many_tries", seconds=seconds)
             raise TooManyRequestsError(message, retry_after=seconds, code="too_many_tries")
+
+    def refused(self, name: str, address: str) -> None:
+        """A try that was taken has failed: the delay counts from now on, when it is told."""
+        self._run(name, address, "refused")
+
+    def _run(self, name: str, address: str, outcome: str = "") -> int:
+        keys = [self._account_key(name, address), _network_key(address)]
+        bounds = [FREE_FOR_ACCOUNT, FREE_FOR_NETWORK, LONGEST_DELAY_SECONDS, REMEMBERED_SECONDS]
+        return cast("int", self._script(keys=keys, args=[*bounds, outcome]))
 
     def succeeded(self, name: str, address: str) -> int:
         """Take the count back; the result is how many tries of the account had failed before."""

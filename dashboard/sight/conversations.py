@@ -26,6 +26,7 @@ from service.storage import (
     Conversations,
     ConversationSummary,
     Database,
+    JudgedAnswer,
     Leg,
     Page,
 )
@@ -78,12 +79,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class SeenConversation:
-    """One conversation. `is_complete`: both the database and Redis were read."""
+    """One conversation. `is_complete`: both the database and Redis were read. `judged_answers`, the verdicts on its
+    answers, are in the database only; None: nobody knows."""
 
     history: History
     summary: ConversationSummary
     state: ConversationState
     cost: ConversationCost | None = None
+    judged_answers: tuple[JudgedAnswer, ...] | None = None
     last_sign_at: float | None = None
     database_error: str | None = None
     redis_error: str | None = None
@@ -96,7 +99,9 @@ class SeenConversation:
     @property
     def record(self) -> ConversationRecord:
         """All of it, for an export."""
-        return ConversationRecord(self.summary, self.history.legs, self.history.utterances, self.cost)
+        return ConversationRecord(
+            self.summary, self.history.legs, self.history.utterances, self.cost, self.judged_answers
+        )
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,7 @@ class ConversationSight:
             history.summary,
             _state(history.summary, history.legs, sign, is_asked=redis_error is None),
             cost=None if kept is None else kept.cost,
+            judged_answers=_judged(kept, is_asked=away is None),
             last_sign_at=None if sign is None else sign.at,
             database_error=None if away is None else type(away).__name__,
             redis_error=redis_error,
@@ -213,6 +219,13 @@ def turns_of(moments: Iterable[Moment]) -> Turns:
         median_seconds=statistics.median(waits) if waits else None,
         longest_seconds=max(waits, default=None),
     )
+
+
+def _judged(kept: ConversationRecord | None, *, is_asked: bool) -> tuple[JudgedAnswer, ...] | None:
+    """What the database has; of a conversation that it does not have yet, no answer was judged."""
+    if kept is not None:
+        return kept.judged_answers
+    return () if is_asked else None
 
 
 def _listed(summary: ConversationSummary, legs: tuple[Leg, ...], sign: Sign | None, *, is_asked: bool) -> Listed:

@@ -6,14 +6,28 @@ than an hour is a matter for Grafana. A minute in which nobody spoke has no firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from service.metrics_elevenlabs import PoolName
 from service.minute_history import Minute, MinuteCount, quantile
+from service.minute_tally import PoolCounts
 
-MINUTES = 60
+SECONDS_OF_A_MINUTE = 60.0
 LATELY_MINUTES = 5
 _USUAL, _SLOW = 0.5, 0.95
+
+
+@dataclass(frozen=True)
+class PoolSum:
+    """A pool in some minutes: connections lent on average, the mean wait of callers in seconds, and who got none.
+
+    None: nobody asked; `lent` of a minute that goes on is not known before it is over.
+    """
+
+    lent: float | None
+    mean_wait_seconds: float | None
+    refused: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,16 @@ class HistorySum:
     error_share: float | None
     first_audio_p50: float | None
     first_audio_p95: float | None
+    pools: Mapping[str, PoolSum]
+
+
+@dataclass(frozen=True)
+class PoolHistory:
+    """A pool in each minute, in columns; the fields are those of `PoolSum`."""
+
+    lent: tuple[float | None, ...]
+    mean_wait_seconds: tuple[float | None, ...]
+    refused: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,7 @@ class History:
     requests: tuple[int, ...]
     errors: tuple[int, ...]
     failovers: tuple[int, ...]
+    pools: Mapping[str, PoolHistory]
     hour: HistorySum
     lately: HistorySum
     steps: tuple[HistorySum, ...]
@@ -56,6 +81,13 @@ class History:
 
 def see_history(minutes: Sequence[Minute]) -> History:
     """The columns and the sums of these minutes, which are in order."""
+    newest = minutes[-1] if minutes else None
+    by_minute = [_pools([minute], newest) for minute in minutes]
+
+    def steps() -> Iterator[HistorySum]:
+        for start in range(0, len(minutes), LATELY_MINUTES):
+            yield _sum(minutes[start : start + LATELY_MINUTES], newest)
+
     return History(
         starts=tuple(minute.start for minute in minutes),
         first_audio_p50=tuple(quantile(minute.counts, _USUAL) for minute in minutes),
@@ -64,17 +96,46 @@ def see_history(minutes: Sequence[Minute]) -> History:
         requests=_column(minutes, MinuteCount.REQUESTS),
         errors=_column(minutes, MinuteCount.ERRORS),
         failovers=_column(minutes, MinuteCount.FAILOVERS),
-        hour=_sum(minutes),
-        lately=_sum(minutes[-LATELY_MINUTES:]),
-        steps=tuple(_sum(minutes[each : each + LATELY_MINUTES]) for each in range(0, len(minutes), LATELY_MINUTES)),
+        pools={pool.value: _columns(pool.value, by_minute) for pool in PoolName},
+        hour=_sum(minutes, newest),
+        lately=_sum(minutes[-LATELY_MINUTES:], newest),
+        steps=tuple(steps()),
     )
+
+
+def _pools(minutes: Sequence[Minute], newest: Minute | None) -> dict[str, PoolSum]:
+    """All pools in these minutes, of which the `newest` one of all is not over."""
+    return {pool.value: _pool(minutes, PoolCounts.of(pool.value), newest) for pool in PoolName}
+
+
+def _pool(minutes: Sequence[Minute], counts: PoolCounts, newest: Minute | None) -> PoolSum:
+    over = [minute for minute in minutes if minute is not newest]
+    callers = _total(minutes, counts.callers)
+    return PoolSum(
+        lent=_total(over, counts.lent_seconds) / (len(over) * SECONDS_OF_A_MINUTE) if over else None,
+        mean_wait_seconds=_total(minutes, counts.wait_seconds) / callers if callers else None,
+        refused=round(_total(minutes, counts.refused)),
+    )
+
+
+def _columns(pool: str, minutes: Sequence[Mapping[str, PoolSum]]) -> PoolHistory:
+    sums = [minute[pool] for minute in minutes]
+    return PoolHistory(
+        lent=tuple(each.lent for each in sums),
+        mean_wait_seconds=tuple(each.mean_wait_seconds for each in sums),
+        refused=tuple(each.refused for each in sums),
+    )
+
+
+def _total(minutes: Iterable[Minute], name: MinuteCount) -> float:
+    return sum(minute.counts.get(name.value, 0.0) for minute in minutes)
 
 
 def _column(minutes: Iterable[Minute], name: MinuteCount) -> tuple[int, ...]:
     return tuple(round(minute.counts.get(name.value, 0.0)) for minute in minutes)
 
 
-def _sum(minutes: Sequence[Minute]) -> HistorySum:
+def _sum(minutes: Sequence[Minute], newest: Minute | None) -> HistorySum:
     counts: dict[str, float] = {}
     for minute in minutes:
         for name, count in minute.counts.items():
@@ -88,6 +149,7 @@ def _sum(minutes: Sequence[Minute]) -> HistorySum:
         error_share=whole[MinuteCount.ERRORS.value] / requests if requests else None,
         first_audio_p50=quantile(counts, _USUAL),
         first_audio_p95=quantile(counts, _SLOW),
+        pools=_pools(minutes, newest),
     )
 
 

@@ -19,9 +19,8 @@ from dashboard.sight.browsers import browser_name
 from dashboard.web.answers import fields, json_answer, page
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
-from dashboard.web.looks import language
 from dashboard.web.new_password import chosen_password
-from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import ConflictError, NotFoundError, UnprocessableError
 
 
@@ -68,7 +67,7 @@ def told() -> ResponseReturnValue:
 def change_password() -> ResponseReturnValue:
     """Take another password, after the one of now was shown; it goes on in a new session, and the others end."""
     if is_from_provider(who().user):
-        raise ConflictError(_say("error.by_provider"), code="by_provider")
+        raise ConflictError(Said("account.error.by_provider"), code="by_provider")
     body, name, address = fields(), who().user.name, who().address
     current, wanted = _current(body), chosen_password(body, name=name)
     parts().throttle.take(name, address)
@@ -77,7 +76,8 @@ def change_password() -> ResponseReturnValue:
         failures = parts().throttle.worth_noting(name, address)
         if failures is not None:
             note("account.password_refused", name, after={"failures": failures})
-        raise UnprocessableError(_say("error.current"), param="current")
+        parts().throttle.refused(name, address)
+        raise UnprocessableError(Said("account.error.current"), param="current")
     parts().throttle.succeeded(name, address)
     hashed = parts().passwords.hash(wanted)
     with parts().database.writing() as session:
@@ -89,7 +89,7 @@ def change_password() -> ResponseReturnValue:
 def revoke_session(session_id: str) -> ResponseReturnValue:
     """End one of one's own sessions."""
     if not parts().sessions.revoke(session_id, who().user.id):
-        raise NotFoundError(_say("error.session"), code="session_not_found")
+        raise NotFoundError(Said("account.error.session"), code="session_not_found")
     note("account.session_revoke", who().user.name, after={"session": session_id[:8]})
     return json_answer({"sessions_ended": 1})
 
@@ -105,7 +105,7 @@ def _in_a_new_session(user_id: str) -> ResponseReturnValue:
     parts().known_users.forget(user_id)
     user = parts().users.get(user_id)
     if user is None:
-        raise NotFoundError("There is no such user any more.", code="user_not_found")
+        raise NotFoundError(Said("users.error.not_found"), code="user_not_found")
     ended = parts().sessions.revoke_all(user_id)
     cookie, session = parts().sessions.begin(user, address=who().address, agent=request.user_agent.string)
     answer = json_answer({"sessions_ended": max(0, ended - 1), "csrf_token": session.csrf_token})
@@ -124,12 +124,8 @@ def _sessions() -> list[SessionSeen]:
 def _current(body: dict[str, Any]) -> str:
     value = body.get("current")
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
-        raise UnprocessableError(_say("error.current"), param="current")
+        raise UnprocessableError(Said("account.error.current"), param="current")
     return value
-
-
-def _say(key: str) -> str:
-    return translate(f"account.{key}", language())
 
 
 def _told(seen: SessionSeen) -> dict[str, Any]:

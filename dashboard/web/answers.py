@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from flask import Response, make_response, redirect, render_template, request
 
+from dashboard.words.said import Said
 from service.errors import RequestError
 
 LONGEST_BODY = 65_536
@@ -35,12 +36,12 @@ def fields() -> dict[str, Any]:
         RequestError: it brought something else, or more than 64 kB.
     """
     if request.mimetype != "application/json":
-        raise RequestError("Send a JSON object (Content-Type: application/json).", code="not_json")
+        raise RequestError(Said("errors.json_type"), code="not_json")
     body = request.get_data(cache=True)  # no longer than LONGEST_BODY: see the application's MAX_CONTENT_LENGTH
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise RequestError("The body is not JSON.", code="not_json") from None
+        raise RequestError(Said("errors.json_broken"), code="not_json") from None
     if not isinstance(found, dict):
-        raise RequestError("The body is JSON, but no object.", code="not_json")
+        raise RequestError(Said("errors.json_no_object"), code="not_json")
     return found

@@ -1,7 +1,8 @@
-"""Keys of integrators: made and shown once, listed by their last characters, ended on all nodes at once.
+"""Keys of integrators: made and shown once, listed by their last characters, limited and ended on all nodes at once.
 
-The key decision: the database ends a key, and an order makes the workers forget that they knew it. So a revocation
-holds without Redis too, only some seconds later, and the answer says which of the two it was.
+The key decision: the database says what a key may do, and an order makes the workers forget what they knew of it. So a
+revocation, or another limit, holds without Redis too, only some seconds later, and the answer says which of the two it
+was.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from dashboard.access.confirmation import require_confirmed
 from dashboard.web.answers import fields, json_answer, page
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
-from dashboard.web.looks import language
-from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import ConflictError, NotFoundError, SchemaError, ServiceUnavailableError, UnprocessableError
 from service.key_limits import characters_used
 from service.orders import OrderKind
 from service.storage import ApiKey, ApiKeyLimits, ApiScope
 from service.storage.api_key_limits import MOST_CHARACTERS, MOST_CONCURRENT
 from service.storage.api_keys import LONGEST_NAME, REMEMBER_SECONDS
+from service.storage.schema import API_KEY_LIMITS_REVISION, UPGRADE_COMMAND
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ def blueprint() -> Blueprint:
     routes.get("/keys")(show)
     routes.get("/api/keys")(listed)
     routes.post("/api/keys")(create)
+    routes.post("/api/keys/<key_id>/limits")(change_limits)
     routes.post("/api/keys/<key_id>/revoke")(revoke)
     return routes
 
@@ -62,6 +64,7 @@ def show() -> ResponseReturnValue:
         good=good,
         used=_used_today([key for key, _ in good]),
         most=MOST,
+        all_scopes=list(ApiScope),
         ended=[row for row in rows if row[1] != "good"],
         unavailable=keys is None,
         tomorrow=(now + timedelta(days=1)).date().isoformat(),
@@ -86,21 +89,54 @@ def create() -> ResponseReturnValue:
             made, key = parts().api_keys.create(name, expires_at=expires_at, limits=limits, within=session)
             note("api_key.create", made.id, after=_noted(made), within=session)
     except SchemaError as exc:
-        raise ConflictError(str(exc), code="schema_too_old") from exc
+        raise _too_old() from exc
     return json_answer({"key": _told(made, datetime.now(UTC)), "secret": key}, 201)
+
+
+def change_limits(key_id: str) -> ResponseReturnValue:
+    """Let other limits hold for a key in place of all that it has, and have all workers look them up."""
+    require_confirmed()
+    limits = _limits(fields())
+    try:
+        with parts().database.writing() as session:
+            changed = parts().api_keys.change_limits(key_id, limits, within=session)
+            if changed is None:
+                raise _not_to_be_limited(key_id)
+            before, after = changed
+            if before != after:
+                note("api_key.limits", key_id, before=_noted(before), after=_noted(after), within=session)
+    except SchemaError as exc:
+        raise _too_old() from exc
+    used = _used_today([after]).get(key_id)
+    return json_answer({"key": _told(after, datetime.now(UTC), used), **_have_forgotten()})
 
 
 def revoke(key_id: str) -> ResponseReturnValue:
     """End a key for good, and have all workers forget that it was good."""
     require_confirmed()
-    known = next((key for key in parts().api_keys.list_all() if key.id == key_id), None)
-    if known is None:
-        raise NotFoundError(_say("error.not_found"), code="key_not_found")
+    known = _known(key_id)
     if known.revoked_at is None:
         with parts().database.writing() as session:
             parts().api_keys.revoke(key_id, within=session)
             note("api_key.revoke", key_id, before=_noted(known), within=session)
     return json_answer({"id": key_id, **_have_forgotten()})
+
+
+def _known(key_id: str) -> ApiKey:
+    known = next((key for key in parts().api_keys.list_all() if key.id == key_id), None)
+    if known is None:
+        raise NotFoundError(Said("api_keys.error.not_found"), code="key_not_found")
+    return known
+
+
+def _not_to_be_limited(key_id: str) -> ConflictError:
+    """Why there is nothing to limit: it has ended. Raises NotFoundError: there is none."""
+    return ConflictError(Said("api_keys.error.ended", name=_known(key_id).name), code="key_ended")
+
+
+def _too_old() -> ConflictError:
+    command = f"{UPGRADE_COMMAND} {API_KEY_LIMITS_REVISION}"
+    return ConflictError(Said("api_keys.error.schema", command=command), code="schema_too_old")
 
 
 def _have_forgotten() -> dict[str, Any]:
@@ -114,7 +150,7 @@ def _have_forgotten() -> dict[str, Any]:
             timeout=FORGET_SECONDS,
         )
     except redis.RedisError as exc:
-        log.warning("workers cannot be told of a revoked key", error=type(exc).__name__)
+        log.warning("workers cannot be told of a changed key", error=type(exc).__name__)
         answers = []
     done = {answer.worker for answer in answers if answer.is_done}
     return {
@@ -127,7 +163,7 @@ def _have_forgotten() -> dict[str, Any]:
 def _name(body: dict[str, Any]) -> str:
     name = body.get("name")
     if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST_NAME or not name.strip().isprintable():
-        raise UnprocessableError(_say("error.name", longest=LONGEST_NAME), param="name")
+        raise UnprocessableError(Said("api_keys.error.name", longest=LONGEST_NAME), param="name")
     return name.strip()
 
 
@@ -139,13 +175,13 @@ def _expiry(body: dict[str, Any]) -> datetime | None:
     if isinstance(choice, str) and choice in DAYS:
         return now + timedelta(days=DAYS[choice])
     if choice != "date":
-        raise UnprocessableError("expiry is never, 30, 90, 365 or date.", param="expiry")
+        raise UnprocessableError(Said("api_keys.error.expiry"), param="expiry")
     try:
         last_day = date.fromisoformat(str(body.get("last_day", ""))[:10])
     except ValueError:
-        raise UnprocessableError(_say("error.last_day"), param="last_day") from None
+        raise UnprocessableError(Said("api_keys.error.last_day"), param="last_day") from None
     if not now.date() < last_day <= (now + timedelta(days=LONGEST_DAYS)).date():
-        raise UnprocessableError(_say("error.last_day"), param="last_day")
+        raise UnprocessableError(Said("api_keys.error.last_day"), param="last_day")
     return datetime.combine(last_day + timedelta(days=1), time(), UTC)
 
 
@@ -153,14 +189,14 @@ def _limits(body: dict[str, Any]) -> ApiKeyLimits:
     """What it may be used for: everything that is not switched off, without a limit that is not given."""
     for scope in ApiScope:
         if not isinstance(body.get(scope, True), bool):
-            raise UnprocessableError(f"{scope} is true or false.", param=scope)
+            raise UnprocessableError(Said("errors.truth", name=scope), param=scope)
     scopes = frozenset(scope for scope in ApiScope if body.get(scope, True))
     if not scopes:
-        raise UnprocessableError(_say("error.scope"), param=ApiScope.SPEECH)
+        raise UnprocessableError(Said("api_keys.error.scope"), param=ApiScope.SPEECH)
     for name, most in MOST.items():
         limit = body.get(name)
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= most):
-            raise UnprocessableError(_say("error.limit", most=most), param=name)
+            raise UnprocessableError(Said("api_keys.error.limit", most=most), param=name)
     return ApiKeyLimits(scopes, body.get("max_concurrent"), body.get("characters_per_day"))
 
 
@@ -174,10 +210,6 @@ def _used_today(keys: list[ApiKey]) -> dict[str, int]:
     except redis.RedisError as exc:
         log.warning("the use of keys is not known", error=type(exc).__name__)
     return used
-
-
-def _say(key: str, **values: Any) -> str:
-    return translate(f"api_keys.{key}", language(), **values)
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -21,8 +21,10 @@ from dashboard.sight.audit_changes import changes_between
 from dashboard.web.answers import json_answer, page
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts
-from dashboard.web.looks import language
+from dashboard.web.errors import in_words
+from dashboard.web.looks import language, worded
 from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import RequestError, ServiceUnavailableError, TooManyRequestsError
 from service.storage import AuditEntry, AuditFilter, AuditLog, ChainReport, Page
 
@@ -54,7 +56,7 @@ def show() -> ResponseReturnValue:
     except ServiceUnavailableError:
         unavailable = True
     except RequestError as exc:
-        problem = exc.message
+        problem = in_words(exc)
     return page(
         "audit.html",
         "audit.title",
@@ -90,7 +92,7 @@ def export() -> ResponseReturnValue:
 def verify() -> ResponseReturnValue:
     """Check the whole chain; one at a time, for it reads all there is."""
     if not _verifying.acquire(blocking=False):
-        raise TooManyRequestsError(_say("error.busy"), retry_after=5.0)
+        raise TooManyRequestsError(Said("audit.error.busy"), retry_after=5.0)
     began = time.monotonic()
     try:
         report = parts().audit.verify_chain()
@@ -126,7 +128,11 @@ def _told(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _chain(report: ChainReport) -> dict[str, Any]:
-    return {"is_whole": report.is_whole, **asdict(report)}
+    told = {"is_whole": report.is_whole, **asdict(report)}
+    if report.problem_kind is not None:
+        first, last = report.missing
+        told["problem"] = worded(Said(f"audit.problem_{report.problem_kind.value}", first=first, last=last))
+    return told
 
 
 def _wanted() -> AuditFilter:
@@ -137,7 +143,7 @@ def _wanted() -> AuditFilter:
 def _text(name: str, longest: int) -> str | None:
     value = request.args.get(name, "").strip()
     if len(value) > longest:
-        raise RequestError(_say("error.too_long", longest=longest), code="invalid_filter", param=name)
+        raise RequestError(Said("audit.error.too_long", longest=longest), code="invalid_filter", param=name)
     return value or None
 
 
@@ -150,7 +156,7 @@ def _moment(name: str) -> datetime | None:
         moment = datetime.fromisoformat(value)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise RequestError(_say("error.moment"), code="invalid_filter", param=name) from None
+        raise RequestError(Said("audit.error.moment"), code="invalid_filter", param=name) from None
 
 
 def _cursor() -> str | None:
@@ -162,12 +168,8 @@ def _limit() -> int:
     if value is None:
         return PAGE_ROWS
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST_ROWS):
-        raise RequestError(_say("error.limit", most=MOST_ROWS), code="invalid_filter", param="limit")
+        raise RequestError(Said("common.error.whole", least=1, most=MOST_ROWS), code="invalid_filter", param="limit")
     return int(value)
-
-
-def _say(key: str, **values: Any) -> str:
-    return translate(f"audit.{key}", language(), **values)
 
 
 def _as_query(wanted: AuditFilter) -> dict[str, str]:

@@ -16,9 +16,12 @@ from flask.typing import ResponseReturnValue
 from dashboard.web.answers import fields, json_answer
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
+from dashboard.web.figures import as_number
 from dashboard.web.looks import language
+from dashboard.web.order_words import answer_in_words
 from dashboard.web.ordering import give_order
 from dashboard.words import translate
+from dashboard.words.said import Said
 from service import redis_keys
 from service.errors import (
     ConflictError,
@@ -54,7 +57,7 @@ def ask() -> ResponseReturnValue:
     given = fields()
     provider, capability = str(given.get("provider")), str(given.get("capability"))
     if capability not in {each.value for each in Capability}:
-        raise UnprocessableError(_say("error.capability"), param="capability")
+        raise UnprocessableError(Said("fallback.error.capability"), param="capability")
     worker = _choose(provider, capability)
     arguments = {"provider": provider, "capability": capability}
     _take_turn()
@@ -84,7 +87,7 @@ def sound(order_id: str) -> ResponseReturnValue:
     order = _order(order_id)
     wave = parts().orders.sound(order.id)
     if wave is None:
-        raise NotFoundError(_say("canary.forgotten"), code="sound_not_found")
+        raise NotFoundError(Said("fallback.canary.forgotten"), code="sound_not_found")
     return Response(wave, content_type="audio/wav", headers={"Cache-Control": "no-store"})
 
 
@@ -93,16 +96,16 @@ def _in_words(order: Order, answer: OrderAnswer) -> str:
     seconds = answer.details.get("first_byte_seconds")
     if answer.is_done and isinstance(seconds, int | float):
         capability = Capability(order.arguments["capability"])
-        return _say(f"canary.{capability.value}_after", seconds=f"{seconds:.2f}")
+        return _say(f"canary.{capability.value}_after", seconds=as_number(seconds, 2, language()))
     key = f"cause.{answer.details.get('cause')}"
     text = _say(key)
-    return answer.text if text == f"fallback.{key}" else f"{text} ({answer.details.get('fault', '')})"
+    return answer_in_words(answer) if text == f"fallback.{key}" else f"{text} ({answer.details.get('fault', '')})"
 
 
 def _order(order_id: str) -> Order:
     order = parts().orders.order(order_id)
     if order is None or order.kind != OrderKind.CANARY:
-        raise NotFoundError(_say("canary.unknown"), code="order_not_found")
+        raise NotFoundError(Said("fallback.canary.unknown"), code="order_not_found")
     return order
 
 
@@ -114,7 +117,7 @@ def _choose(provider: str, capability: str) -> str:
         if provider in report.chains.get(capability, ()) and not report.draining
     ]
     if not able:
-        raise ConflictError(_say("canary.no_worker"), code="no_worker")
+        raise ConflictError(Said("fallback.canary.no_worker"), code="no_worker")
     return min(able, key=_load).name
 
 
@@ -128,7 +131,7 @@ def _take_turn() -> None:
     if parts().redis.set(key, 1, px=round(REST_SECONDS * 1000), nx=True):
         return
     left = max(1, parts().redis.pttl(key)) / 1000
-    raise TooManyRequestsError(_say("canary.too_often", seconds=math.ceil(left)), retry_after=left)
+    raise TooManyRequestsError(Said("fallback.canary.too_often", seconds=math.ceil(left)), retry_after=left)
 
 
 def _say(key: str, **values: Any) -> str:

@@ -8,6 +8,7 @@ from flask import current_app, g
 
 from dashboard.access.signed_in import SignedIn
 from dashboard.parts import Parts
+from dashboard.words.said import Said
 from service.errors import NotAuthenticatedError
 
 __all__ = ["EXTENSION", "SignedIn", "parts", "who"]
@@ -25,5 +26,5 @@ def who() -> SignedIn:
     """Whoever asks; the guard lets nobody else into a page that needs a user."""
     signed_in: SignedIn | None = g.get("signed_in")
     if signed_in is None:
-        raise NotAuthenticatedError("Your session has ended, or you have none: sign in.", code="not_signed_in")
+        raise NotAuthenticatedError(Said("errors.code.not_signed_in"), code="not_signed_in")
     return signed_in

@@ -44,6 +44,7 @@ def conversation_as_document(seen: SeenConversation) -> dict[str, Any]:
         "last_sign_at": seen.last_sign_at,
         "legs": document["legs"],
         "cost": document["cost"],
+        "judged_answers": document["judged_answers"],
         "turns": asdict(turns_of(moments)),
         "timeline": [_of_timeline(moment) for moment in moments],
         "database_error": seen.database_error,

@@ -14,6 +14,7 @@ from dashboard.sight.conversations import ConversationSight
 from dashboard.web.answers import fields, json_answer
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
+from dashboard.words.said import Said
 from service.errors import MaintenanceError, NotFoundError, UnprocessableError
 from service.keeping.run import Run
 from service.storage import ConversationFilter, Conversations, ProviderDeletions, SubjectKind
@@ -38,11 +39,10 @@ def erase(conversation_id: str) -> Response:
     require_confirmed()
     _refuse_in_maintenance()
     if fields().get("confirmation") != conversation_id[-TYPED_CHARACTERS:]:
-        raise UnprocessableError(
-            f"Type the last {TYPED_CHARACTERS} characters of the conversation's id.", param="confirmation"
-        )
+        message = Said("conversations.error.typed", characters=TYPED_CHARACTERS)
+        raise UnprocessableError(message, param="confirmation")
     if ConversationSight(parts().database, store=parts().redis).see(conversation_id) is None:
-        raise NotFoundError("There is no conversation of that id here.", code="conversation_not_found")
+        raise NotFoundError(Said("conversations.error.not_found"), code="conversation_not_found")
     erasure = parts().erasure
     order = erasure.request(SubjectKind.CONVERSATION, conversation_id, by=who().user.name)
     erased = erasure.carry_out(order, conversation_id, Run())
@@ -64,9 +64,9 @@ def erase_user() -> Response:
     body = fields()
     user_id = body.get("user_id")
     if not isinstance(user_id, str) or not user_id.strip() or len(user_id) > LONGEST_USER_ID:
-        raise UnprocessableError("Say which user: the user_id that their client sends.", param="user_id")
+        raise UnprocessableError(Said("conversations.error.user_id"), param="user_id")
     if body.get("confirmation") != user_id:
-        raise UnprocessableError("Type the user's id once more, exactly as it is.", param="confirmation")
+        raise UnprocessableError(Said("conversations.error.typed_user"), param="confirmation")
     order = parts().erasure.request(SubjectKind.USER, user_id, by=who().user.name)
     note(USER_ERASED, order.hash)
     known = Conversations(parts().database).search(ConversationFilter(user_id=user_id), limit=1)

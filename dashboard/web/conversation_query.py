@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+from dashboard.words.said import Said
 from service.errors import UnprocessableError
 from service.storage import ConversationFilter
 
@@ -67,7 +68,7 @@ def read_query(parameters: Mapping[str, str]) -> ConversationQuery:
 def _text(parameters: Mapping[str, str], name: str, longest: int) -> str:
     text = parameters.get(name, "").strip()
     if len(text) > longest:
-        raise UnprocessableError(f"{name} may have {longest} characters at most.", param=name)
+        raise UnprocessableError(Said("conversations.error.too_long", name=name, longest=longest), param=name)
     return text
 
 
@@ -76,14 +77,12 @@ def _moment(text: str, name: str) -> datetime:
         found = datetime.fromisoformat(text)
         return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UnprocessableError(
-            f"{name} has to be a moment such as 2026-10-01T08:00Z, in UTC unless it says otherwise.", param=name
-        ) from None
+        raise UnprocessableError(Said("conversations.error.moment", name=name), param=name) from None
 
 
 def _limit(text: str) -> int:
     if not text:
         return USUAL_LIMIT
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_LIMIT):
-        raise UnprocessableError(f"limit has to be a number from 1 to {MOST_LIMIT}.", param="limit")
+        raise UnprocessableError(Said("common.error.whole", least=1, most=MOST_LIMIT), param="limit")
     return int(text)

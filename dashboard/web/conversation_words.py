@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from dashboard.web.kinds import DEFECTS
 from dashboard.web.looks import language
 from dashboard.words import DEFAULT_LANGUAGE, all_words, translate
 from service.storage import ConversationSummary
@@ -25,6 +26,8 @@ def install_words(blueprint: Blueprint) -> None:
         lambda: {
             "provider_name": provider_name,
             "cause_in_words": cause_in_words,
+            "defect_in_words": defect_in_words,
+            "defect_kind": lambda defect: DEFECTS.get(defect, "warn"),
             "ending_in_words": ending_in_words,
             "is_bad_ending": is_bad_ending,
             "clock": clock,
@@ -45,6 +48,11 @@ def cause_in_words(cause: str | None) -> str:
     if ending is not None:
         return _ending(ending[1], int(ending[2]))
     return _known(f"cause.{cause}") or cause
+
+
+def defect_in_words(defect: str) -> str:
+    """What is wrong with the sound of an answer."""
+    return _known(f"defect.{defect}") or defect
 
 
 def ending_in_words(summary: ConversationSummary) -> str:

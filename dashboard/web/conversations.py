@@ -27,6 +27,7 @@ from dashboard.web.conversation_documents import (
 from dashboard.web.conversation_query import ConversationQuery, read_query
 from dashboard.web.conversation_words import install_words
 from dashboard.web.ordering import LONGEST_REASON, SHORTEST_REASON, give_order, reason_in
+from dashboard.words.said import Said
 from service.errors import ConflictError, NotAllowedError, NotFoundError, ServiceUnavailableError, UnprocessableError
 from service.orders import OrderKind
 from service.storage import AuditFilter
@@ -37,7 +38,7 @@ EXPORTED = "conversation.exported"
 END_ORDERED = "conversation.end"
 
 MOST_SHOWN = 500
-"""Utterances on a page, and moments: the newest. An export, and the JSON, have all of them."""
+"""Utterances on a page, moments and verdicts: the newest. An export, and the JSON, have all of them."""
 
 ANSWER_SECONDS = 3.0
 """That a worker is waited for which has the conversation; it takes orders within half a second."""
@@ -96,7 +97,7 @@ def _query() -> ConversationQuery:
     query = read_query(request.args)
     if query.wanted.text is not None:
         if not who().may(Permission.OPERATE):
-            raise NotAllowedError("Only operators and admins may search what people said; ask without a text.")
+            raise NotAllowedError(Said("conversations.error.search_role"))
         _note_once(SEARCHED, "words")  # not which: they are somebody's
     return query
 
@@ -125,6 +126,8 @@ def one_page(conversation_id: str) -> Response | str:
         is_noted=is_noted,
         typed_characters=conversation_erasure.TYPED_CHARACTERS,
         transcript_days=parts().settings.transcript_days,
+        most_shown=MOST_SHOWN,
+        sample_share=parts().settings.quality_sample_share,
         is_live=seen.state is not ConversationState.ENDED,
     )
 
@@ -145,7 +148,7 @@ def export(conversation_id: str) -> Response:
     """Answer with everything that is kept of it, as a file: JSON for programs, or text for people."""
     kind = request.args.get("format", "json")
     if kind not in {"json", "text"}:
-        raise UnprocessableError("format has to be json or text.", param="format")
+        raise UnprocessableError(Said("conversations.error.format"), param="format")
     seen = _seen(conversation_id)
     note(EXPORTED, conversation_id, after={"format": kind})
     return exported(seen.record, kind)
@@ -156,7 +159,7 @@ def end(conversation_id: str) -> Response:
     reason = _reason(fields())
     seen = _seen(conversation_id)
     if seen.state is ConversationState.ENDED:
-        raise ConflictError("The conversation has ended already.", code="conversation_ended")
+        raise ConflictError(Said("conversations.error.ended"), code="conversation_ended")
     note(END_ORDERED, conversation_id, after={"reason": reason})
     order = give_order(
         OrderKind.CONVERSATION_END, arguments={"conversation_id": conversation_id}, seconds=ORDER_SECONDS
@@ -173,9 +176,8 @@ def end(conversation_id: str) -> Response:
 def _reason(body: dict[str, Any]) -> str:
     reason = reason_in(body)
     if reason is None:
-        raise UnprocessableError(
-            f"A reason of {SHORTEST_REASON} to {LONGEST_REASON} characters is needed.", param="reason"
-        )
+        message = Said("common.error.reason", shortest=SHORTEST_REASON, longest=LONGEST_REASON)
+        raise UnprocessableError(message, param="reason")
     return reason
 
 
@@ -189,7 +191,7 @@ def _sight() -> ConversationSight:
 def _seen(conversation_id: str) -> SeenConversation:
     seen = _sight().see(conversation_id)
     if seen is None:
-        raise NotFoundError("There is no conversation of that id here.", code="conversation_not_found")
+        raise NotFoundError(Said("conversations.error.not_found"), code="conversation_not_found")
     return seen
 
 

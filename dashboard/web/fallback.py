@@ -26,6 +26,7 @@ from dashboard.web.fallback_answers import affected_as_json, happenings_as_json,
 from dashboard.web.looks import language
 from dashboard.web.override_request import read_mode, read_override_request
 from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import ConflictError, NotFoundError, ServiceUnavailableError
 from service.minute_history import Minute, read_minutes
 from service.storage import Capability, Override, OverrideConflictError, OverrideMode
@@ -87,21 +88,19 @@ def preview(capability: str) -> ResponseReturnValue:
     """Who would feel a mode, in numbers and in words."""
     chosen = _capability(capability)
     snapshot = parts().watch.snapshot()
-    affected = see_affected(
-        snapshot, _view(snapshot, chosen), read_mode(request.args.get("mode"), language()), minutes=_minutes()
-    )
+    affected = see_affected(snapshot, _view(snapshot, chosen), read_mode(request.args.get("mode")), minutes=_minutes())
     return json_answer({**affected_as_json(affected), "text": _in_words(chosen, affected)})
 
 
 def order(capability: str) -> ResponseReturnValue:
     """Set an override."""
     chosen = _capability(capability)
-    wanted = read_override_request(fields(), language(), may_be_unlimited=who().may(Permission.ADMINISTER))
+    wanted = read_override_request(fields(), may_be_unlimited=who().may(Permission.ADMINISTER))
     if wanted.mode is OverrideMode.DISABLED:
         require_confirmed()
     chain = _view(parts().watch.snapshot(), chosen).chain
     if wanted.mode is OverrideMode.FORCED_FALLBACK and len(chain) == 1:
-        raise ConflictError(say("error.no_fallback", provider=provider_name(chain[0])), code="no_fallback")
+        raise ConflictError(Said("fallback.error.no_fallback", provider=provider_name(chain[0])), code="no_fallback")
     try:
         made = parts().overrides.set(
             chosen, wanted.mode, reason=wanted.reason, author=who().user.name, expected_version=wanted.version,
@@ -113,7 +112,9 @@ def order(capability: str) -> ResponseReturnValue:
         error = {"code": exc.code, "message": _conflict(exc.current), "param": None}
         return json_answer({"error": error, "override": override_as_json(exc.current)}, 409)
     except ServiceUnavailableError as exc:
-        raise ServiceUnavailableError(say("error.database"), retry_after=5.0, code="database_unavailable") from exc
+        raise ServiceUnavailableError(
+            Said("fallback.error.database"), retry_after=5.0, code="database_unavailable"
+        ) from exc
     parts().happenings.forget()
     return json_answer({"override": override_as_json(made)})
 
@@ -148,7 +149,7 @@ def _capability(name: str) -> Capability:
     try:
         return Capability(name)
     except ValueError:
-        raise NotFoundError(say("error.capability"), code="capability_not_found") from None
+        raise NotFoundError(Said("fallback.error.capability"), code="capability_not_found") from None
 
 
 def _views(snapshot: Snapshot) -> list[CapabilityView]:

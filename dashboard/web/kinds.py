@@ -16,4 +16,8 @@ STANDINGS: Kinds = {
 }  # fmt: skip
 MODES: Kinds = {"auto": "good", "forced_primary": "warn", "forced_fallback": "warn", "disabled": "bad"}
 PROBES: Kinds = {"good": "good", "bad": "bad", "unclear": "warn"}
+DEFECTS: Kinds = {
+    "silent": "bad", "truncated": "bad", "noise": "bad", "wrong_rate": "bad",
+    "clipped": "warn", "gaps": "warn", "quiet": "warn",
+}  # fmt: skip
 SECRETS: Kinds = {"fresh": "good", "stale": "warn", "missing": "bad", "expired": "bad"}

@@ -19,6 +19,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.access.sessions import Sessions
 from dashboard.sight.watch import Snapshot, Watch
 from dashboard.web.context import parts, who
+from dashboard.words.said import Said
 from service.errors import ServiceUnavailableError
 
 LONGEST_SECONDS = 300.0
@@ -60,11 +61,8 @@ def blueprint() -> Blueprint:
     @routes.get("/api/live")
     def follow() -> ResponseReturnValue:
         if not seats.take(parts().settings.dashboard_streams):
-            raise ServiceUnavailableError(
-                "Too many pages are kept up to date now; this one shows what it has.",
-                retry_after=BUSY_SECONDS,
-                code="too_many_streams",
-            )
+            message = Said("errors.code.too_many_streams")
+            raise ServiceUnavailableError(message, retry_after=BUSY_SECONDS, code="too_many_streams")
         events = follow_events(parts().watch, parts().sessions, who().session_id)
         response = Response(events, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
         # Not in the generator: one that nobody ever begins to read has no end either.

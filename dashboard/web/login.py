@@ -22,6 +22,7 @@ from dashboard.web.audit_trail import note, note_sign_in
 from dashboard.web.context import parts, who
 from dashboard.web.looks import language
 from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import NotAllowedError, NotAuthenticatedError, RequestError, TooManyRequestsError
 from service.storage import AdminUser
 from service.storage.admin_users import LONGEST_NAME
@@ -33,7 +34,7 @@ LONGEST_PASSWORD = 1024  # beyond what any may have: not looked at
 SCRIPT_HEADER = "X-Requested-By"
 """What our own scripts send with a sign-in: no page of another origin can, without our leave."""
 
-_SAME_WORDS = "The name or the password is not right."
+_SAME_WORDS = Said("errors.code.wrong_credentials")
 
 
 def blueprint() -> Blueprint:
@@ -57,7 +58,7 @@ def _sign_in() -> Response:
     """From the form of the page, or as JSON from a page whose session has ended."""
     if request.mimetype == "application/json":
         if request.headers.get(SCRIPT_HEADER) != "dashboard":
-            raise NotAllowedError("Only a page of this dashboard may do this.", code="foreign_origin")
+            raise NotAllowedError(Said("errors.code.foreign_origin"), code="foreign_origin")
         body = fields()
         cookie, session = _begin_session(_text(body, "name", LONGEST_NAME), _text(body, "password", LONGEST_PASSWORD))
         answer = json_answer({"csrf_token": session.csrf_token})
@@ -127,6 +128,7 @@ def _checked(name: str, password: str) -> AdminUser:
     is_right = parts().passwords.matches(None if usable is None else usable.password_hash, password)
     if usable is None or not is_right:
         _note_failure(name, address, "refused")
+        parts().throttle.refused(name, address)
         raise NotAuthenticatedError(_SAME_WORDS, code="wrong_credentials")
     return usable
 

@@ -18,6 +18,9 @@ from dashboard.access.next_page import next_page
 from dashboard.access.permissions import Permission
 from dashboard.web.figures import as_duration, as_instant, as_number
 from dashboard.words import DEFAULT_LANGUAGE, LANGUAGES, translate, words_of
+from dashboard.words.said import Said
+from service import __version__
+from service.storage.schema import SCHEMA_REVISION
 
 THEMES = ("auto", "light", "dark")
 LANGUAGE_COOKIE = "vocero_language"
@@ -59,6 +62,13 @@ def language() -> str:
     return next((tag for tag in preferred if tag in LANGUAGES), DEFAULT_LANGUAGE)
 
 
+def worded(said: Said) -> str:
+    """The sentence in the language that this request is answered in."""
+    spoken = language()
+    values = {name: worded(value) if isinstance(value, Said) else value for name, value in said.values.items()}
+    return translate(said.key, spoken, **_written(values, spoken))
+
+
 def theme() -> str:
     """Which theme: as chosen, else as the system has it."""
     chosen = request.cookies.get(THEME_COOKIE, "")
@@ -78,6 +88,7 @@ def _for_templates() -> dict[str, Any]:
         "theme": theme(),
         "themes": THEMES,
         "who": signed_in,
+        "version": f"{__version__}, schema {SCHEMA_REVISION}",
         "may": may,
         "csrf_token": signed_in.csrf_token if signed_in is not None else g.get("csrf_token", ""),
         "nonce": g.get("csp_nonce", ""),

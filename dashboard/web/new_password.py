@@ -1,15 +1,13 @@
-"""A password that somebody chose, checked before it becomes one; what is wrong with it is said in their language."""
+"""A password that somebody chose, checked before it becomes one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard.access.password_rules import LONGEST, SHORTEST
 from dashboard.web.context import parts
-from dashboard.web.looks import language
-from dashboard.words import translate
-from service.errors import RequestError, UnprocessableError
+from dashboard.words.said import Said
+from service.errors import UnprocessableError
 
 
 def chosen_password(body: Mapping[str, Any], *, name: str) -> str:
@@ -20,15 +18,6 @@ def chosen_password(body: Mapping[str, Any], *, name: str) -> str:
     """
     password = body.get("password")
     if not isinstance(password, str):
-        raise UnprocessableError(_say("password_is_text"), param="password")
-    try:
-        parts().passwords.check(password, name=name)
-    except RequestError as exc:
-        message = _say(exc.code)
-        known = exc.message if message == f"account.error.{exc.code}" else message
-        raise RequestError(known, code=exc.code, param="password") from exc
+        raise UnprocessableError(Said("account.error.password_is_text"), param="password")
+    parts().passwords.check(password, name=name)
     return password
-
-
-def _say(error: str) -> str:
-    return translate(f"account.error.{error}", language(), shortest=SHORTEST, longest=LONGEST)

@@ -22,6 +22,7 @@ from dashboard.web.audit_trail import note_sign_in
 from dashboard.web.context import parts, who
 from dashboard.web.looks import language
 from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import NotFoundError
 
 log = structlog.get_logger(__name__)
@@ -142,7 +143,7 @@ def _refused(error: ProviderSignInError) -> Response:
 def _provider() -> OpenIdConnect:
     provider = parts().provider
     if provider is None:
-        raise NotFoundError("People sign in by password here.", code="no_provider")
+        raise NotFoundError(Said("oidc.error.no_provider"), code="no_provider")
     return provider
 
 

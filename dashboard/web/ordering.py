@@ -8,8 +8,7 @@ from typing import Any
 import redis
 
 from dashboard.web.context import parts, who
-from dashboard.web.looks import language
-from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import ServiceUnavailableError
 from service.orders import EVERYBODY, Order, OrderKind
 
@@ -34,5 +33,5 @@ def give_order(
     try:
         return parts().orders.give(kind, target=target, arguments=arguments, author=who().user.name, seconds=seconds)
     except redis.RedisError as exc:
-        message = translate("common.error.redis_order", language())
+        message = Said("common.error.redis_order")
         raise ServiceUnavailableError(message, retry_after=5.0, code="redis_unavailable") from exc

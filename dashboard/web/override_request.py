@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.web.ordering import reason_in
-from dashboard.words import translate
+from dashboard.web.ordering import LONGEST_REASON, SHORTEST_REASON, reason_in
+from dashboard.words.said import Said
 from service.errors import NotAllowedError, UnprocessableError
 from service.fallback.overrides import LONGEST_SECONDS
 from service.storage import OverrideMode
@@ -30,41 +30,43 @@ class OverrideRequest:
     version: int
 
 
-def read_mode(value: object, language: str) -> OverrideMode:
+def read_mode(value: object) -> OverrideMode:
     """The mode of that name. Raises UnprocessableError."""
     try:
         return OverrideMode(str(value))
     except ValueError:
-        raise UnprocessableError(translate("fallback.error.mode", language), param="mode") from None
+        raise UnprocessableError(Said("fallback.error.mode"), param="mode") from None
 
 
-def read_override_request(fields: Mapping[str, Any], language: str, *, may_be_unlimited: bool) -> OverrideRequest:
+def read_override_request(fields: Mapping[str, Any], *, may_be_unlimited: bool) -> OverrideRequest:
     """What the fields ask for.
 
     Raises:
         UnprocessableError: a field is missing or wrong; `param` names it.
         NotAllowedError: until further notice, without `may_be_unlimited`.
     """
-    mode = read_mode(fields.get("mode"), language)
+    mode = read_mode(fields.get("mode"))
     reason = reason_in(fields)
     if reason is None:
-        raise UnprocessableError(translate("fallback.error.reason", language), param="reason")
+        raise UnprocessableError(
+            Said("common.error.reason", shortest=SHORTEST_REASON, longest=LONGEST_REASON), param="reason"
+        )
     version = fields.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < MOST_VERSION:
-        raise UnprocessableError(translate("fallback.error.version", language), param="version")
+        raise UnprocessableError(Said("fallback.error.version"), param="version")
     seconds = None
     if mode is not OverrideMode.AUTO:  # that is no order that has to end
-        seconds = _read_seconds(fields, language)
+        seconds = _read_seconds(fields)
         if seconds is None and not may_be_unlimited:
-            raise NotAllowedError(translate("fallback.error.unlimited", language), code="unlimited_not_allowed")
+            raise NotAllowedError(Said("fallback.error.unlimited"), code="unlimited_not_allowed")
     return OverrideRequest(mode, reason, seconds, version)
 
 
-def _read_seconds(fields: Mapping[str, Any], language: str) -> float | None:
+def _read_seconds(fields: Mapping[str, Any]) -> float | None:
     seconds = fields.get("seconds", "")
     if seconds is None:
         return None
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
-        raise UnprocessableError(translate("fallback.error.seconds", language), param="seconds")
+        raise UnprocessableError(Said("fallback.error.seconds"), param="seconds")
     return float(seconds)

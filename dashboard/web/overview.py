@@ -17,6 +17,7 @@ from dashboard.web import kinds
 from dashboard.web.answers import json_answer, page
 from dashboard.web.context import parts
 from dashboard.web.fragments import Fragments
+from service.metrics import FailureCause
 from service.minute_history import Minute
 from service.storage import Capability, Override
 
@@ -75,6 +76,7 @@ def _page(overview: Overview) -> Response:
         standing_kinds=kinds.STANDINGS,
         mark_kinds=kinds.MARKS,
         secrets_kinds=kinds.SECRETS,
+        known_causes=frozenset(FailureCause),
     )
 
 

@@ -14,6 +14,7 @@ import redis
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
+from dashboard.sight.history import see_history
 from dashboard.sight.limiters import see_limiters
 from dashboard.sight.pools import PoolSight, see_pools
 from dashboard.sight.watch import Snapshot
@@ -22,8 +23,10 @@ from dashboard.web.audit_trail import note
 from dashboard.web.context import parts
 from dashboard.web.fragments import Fragments
 from dashboard.web.looks import language
+from dashboard.web.order_words import answer_in_words
 from dashboard.web.ordering import LONGEST_REASON, SHORTEST_REASON, give_order, reason_in
 from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import NotFoundError, RequestError, ServiceUnavailableError
 from service.orders import EVERYBODY, MOST_CONNECTIONS, Order, OrderAnswer, OrderKind
 
@@ -112,13 +115,10 @@ def follow(order_id: str) -> ResponseReturnValue:
         order = parts().orders.order(order_id) if len(order_id) <= LONGEST_ID else None
         answers = [] if order is None else parts().orders.answers(order_id)
     except redis.RedisError as exc:
-        raise ServiceUnavailableError(
-            "Redis does not answer, so what became of the order is not known now.",
-            retry_after=2.0,
-            code="redis_unavailable",
-        ) from exc
+        message = Said("pool.error.redis_follow")
+        raise ServiceUnavailableError(message, retry_after=2.0, code="redis_unavailable") from exc
     if order is None:
-        raise NotFoundError("There is no such order; it is kept for an hour.", code="order_not_found")
+        raise NotFoundError(Said("pool.error.no_order"), code="order_not_found")
     return json_answer(_progress(order, answers, parts().watch.snapshot()))
 
 
@@ -132,6 +132,7 @@ def _page(snapshot: Snapshot) -> Response:
         snapshot=snapshot,
         pools=pools,
         limiters=see_limiters(snapshot.workers),
+        steps=see_history(parts().watch.minutes().value).steps,
         largest_size=MOST_CONNECTIONS,
         pool_choices=[(pool.name, _named(pool.name, spoken)) for pool in pools],
         target_choices=[(EVERYBODY, translate("pool.everywhere", spoken)), *((name, name) for name in workers)],
@@ -152,7 +153,7 @@ def _progress(order: Order, answers: list[OrderAnswer], snapshot: Snapshot) -> d
             "expires_at": order.expires_at,
         },
         "answers": [
-            {"worker": answer.worker, "is_done": answer.is_done, "text": answer.text, "at": answer.at}
+            {"worker": answer.worker, "is_done": answer.is_done, "text": answer_in_words(answer), "at": answer.at}
             for answer in sorted(answers, key=lambda answer: answer.worker)
         ],
         "silent": sorted(asked - heard_of),
@@ -168,16 +169,16 @@ def _named(pool: str, spoken: str) -> str:
 def _wish(asked: Mapping[str, Any], snapshot: Snapshot) -> Wish:
     kind = ACTIONS.get(str(asked.get("action")))
     if kind is None:
-        raise _wrong("action", f"An action is one of {', '.join(ACTIONS)}.")
+        raise _wrong("action", Said("pool.error.action", actions=", ".join(ACTIONS)))
     pool = next((each for each in see_pools(snapshot.workers) if each.name == asked.get("pool")), None)
     if pool is None:
-        raise _wrong("pool", "No worker reports a pool of this name now.")
+        raise _wrong("pool", Said("pool.error.pool"))
     target = str(asked.get("target", EVERYBODY))
     if target != EVERYBODY and target not in {share.worker for share in pool.workers}:
-        raise _wrong("target", "This worker does not report this pool now.")
+        raise _wrong("target", Said("pool.error.target"))
     reason = reason_in(asked)
     if reason is None:
-        raise _wrong("reason", f"A reason has {SHORTEST_REASON} to {LONGEST_REASON} characters.")
+        raise _wrong("reason", Said("common.error.reason", shortest=SHORTEST_REASON, longest=LONGEST_REASON))
     arguments: dict[str, Any] = {"pool": pool.name}
     if kind is OrderKind.POOL_RESIZE:
         arguments |= _sizes(asked)
@@ -192,9 +193,9 @@ def _sizes(asked: Mapping[str, Any]) -> dict[str, int]:
 def _whole(asked: Mapping[str, Any], name: str, *, at_least: int, at_most: int) -> int:
     value = asked.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not at_least <= value <= at_most:
-        raise _wrong(name, f"This is a whole number from {at_least} to {at_most}.")
+        raise _wrong(name, Said("common.error.whole", least=at_least, most=at_most))
     return value
 
 
-def _wrong(param: str, message: str) -> RequestError:
+def _wrong(param: str, message: Said) -> RequestError:
     return RequestError(message, code="invalid_parameters", param=param)

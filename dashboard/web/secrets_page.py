@@ -20,8 +20,8 @@ from dashboard.web import kinds
 from dashboard.web.answers import json_answer, page
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
-from dashboard.web.looks import language
-from dashboard.words import translate
+from dashboard.web.order_words import answer_in_words
+from dashboard.words.said import Said
 from service.errors import ServiceUnavailableError
 from service.metrics import FailureCause
 from service.orders import OrderAnswer, OrderKind
@@ -81,9 +81,8 @@ def refresh() -> ResponseReturnValue:
             order.id, until=lambda heard: names <= {answer.worker for answer in heard}, timeout=REFRESH_SECONDS
         )
     except redis.RedisError as exc:
-        raise ServiceUnavailableError(
-            translate("secrets.error.redis", language()), retry_after=5.0, code="redis_unavailable"
-        ) from exc
+        message = Said("secrets.error.redis")
+        raise ServiceUnavailableError(message, retry_after=5.0, code="redis_unavailable") from exc
     heard_of = {answer.worker for answer in answers}
     return json_answer(
         {
@@ -95,7 +94,7 @@ def refresh() -> ResponseReturnValue:
 
 
 def _answer(answer: OrderAnswer) -> dict[str, Any]:
-    return {"worker": answer.worker, "is_done": answer.is_done, "text": answer.text}
+    return {"worker": answer.worker, "is_done": answer.is_done, "text": answer_in_words(answer)}
 
 
 def _told(snapshot: Snapshot, sight: SecretsSight) -> dict[str, Any]:

@@ -24,9 +24,8 @@ from dashboard.access.oidc import is_from_provider
 from dashboard.web.answers import fields, json_answer, page
 from dashboard.web.audit_trail import note
 from dashboard.web.context import parts, who
-from dashboard.web.looks import language
 from dashboard.web.new_password import chosen_password
-from dashboard.words import translate
+from dashboard.words.said import Said
 from service.errors import ConflictError, NotAllowedError, NotFoundError, ServiceUnavailableError, UnprocessableError
 from service.storage import AdminRole, AdminUser, UserExistsError
 from service.storage.admin_users import LONGEST_NAME
@@ -138,13 +137,9 @@ def _made(name: str, role: AdminRole, password_hash: str, *, within: Session) ->
     try:
         return parts().users.create(name, role, password_hash=password_hash, within=within)
     except UserExistsError as exc:
-        raise UserExistsError(_say("error.exists"), code=exc.code) from exc
+        raise UserExistsError(Said("users.error.exists"), code=exc.code) from exc
     except ValueError as exc:  # some characters are more than one when they are made comparable
-        raise UnprocessableError(_say("error.name", longest=LONGEST_NAME), param="name") from exc
-
-
-def _say(key: str, **values: Any) -> str:
-    return translate(f"users.{key}", language(), **values)
+        raise UnprocessableError(Said("users.error.name", longest=LONGEST_NAME), param="name") from exc
 
 
 def _seen() -> list[UserSeen]:
@@ -185,7 +180,7 @@ def _make_it_so(user: AdminUser, role: AdminRole, *, enabled: bool, within: Sess
 def _leave_an_admin(everybody: list[AdminUser], changed: AdminUser, *, is_admin: bool) -> None:
     others = [user for user in everybody if user.id != changed.id and _can_administer(user)]
     if not is_admin and _can_administer(changed) and not others:
-        raise ConflictError(_say("error.last_admin", name=changed.name), code="last_admin")
+        raise ConflictError(Said("users.error.last_admin", name=changed.name), code="last_admin")
 
 
 def _can_administer(user: AdminUser) -> bool:
@@ -195,12 +190,12 @@ def _can_administer(user: AdminUser) -> bool:
 
 def _not_oneself(user_id: str) -> None:
     if user_id == who().user.id:
-        raise NotAllowedError(_say("error.own_user"), code="own_user")
+        raise NotAllowedError(Said("users.error.own_user"), code="own_user")
 
 
 def _not_by_provider(user: AdminUser) -> None:
     if is_from_provider(user):
-        raise ConflictError(_say("error.by_provider"), code="by_provider")
+        raise ConflictError(Said("users.error.by_provider"), code="by_provider")
 
 
 def _known(user_id: str) -> AdminUser:
@@ -210,14 +205,14 @@ def _known(user_id: str) -> AdminUser:
 def _among(users: list[AdminUser], user_id: str) -> AdminUser:
     found = next((user for user in users if user.id == user_id), None)
     if found is None:
-        raise NotFoundError(_say("error.not_found"), code="user_not_found")
+        raise NotFoundError(Said("users.error.not_found"), code="user_not_found")
     return found
 
 
 def _name(body: Mapping[str, Any]) -> str:
     name = body.get("name")
     if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST_NAME or not name.strip().isprintable():
-        raise UnprocessableError(_say("error.name", longest=LONGEST_NAME), param="name")
+        raise UnprocessableError(Said("users.error.name", longest=LONGEST_NAME), param="name")
     return name.strip()
 
 
@@ -225,13 +220,13 @@ def _role(value: Any) -> AdminRole:
     try:
         return AdminRole(value)
     except ValueError:
-        raise UnprocessableError(f"role is one of {', '.join(AdminRole)}.", param="role") from None
+        raise UnprocessableError(Said("users.error.role", roles=", ".join(AdminRole)), param="role") from None
 
 
 def _enabled(body: Mapping[str, Any]) -> bool | None:
     enabled = body.get("enabled")
     if enabled is not None and not isinstance(enabled, bool):
-        raise UnprocessableError("enabled is true or false.", param="enabled")
+        raise UnprocessableError(Said("errors.truth", name="enabled"), param="enabled")
     return enabled
 
 

@@ -16,7 +16,7 @@ the standard input if that is no terminal; there is no argument and no variable 
 could see those. Other fields of the entry stay as they are.
 
   --key-file FILE  the file that has the key, and nothing else
-  --own-secrets    also make what of Vocero's own secrets is missing: session_key, ticket_signing_key
+  --own-secrets    also make what of Vocero's own secrets is missing: ticket_signing_key
   --help           show this
 
 Environment, with defaults:
@@ -134,16 +134,15 @@ write_field "$key_field" "$key"
 unset key
 
 if [ -n "$wants_own_secrets" ]; then
-    for field in session_key ticket_signing_key; do
-        find_field "$field"
-        if [ "$found" = yes ]; then
-            note "$field is there already, and stays."
-            continue
-        fi
+    field=ticket_signing_key
+    find_field "$field"
+    if [ "$found" = yes ]; then
+        note "$field is there already, and stays."
+    else
         value=$(head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n')
         [ "${#value}" -eq 43 ] || die "cannot get 32 random bytes."
         write_field "$field" "$value"
         unset value
-    done
-    printf 'VAULT_SESSION_KEY_FIELD=session_key\nVAULT_TICKET_SIGNING_KEY_FIELD=ticket_signing_key\n'
+    fi
+    printf 'VAULT_TICKET_SIGNING_KEY_FIELD=%s\n' "$field"
 fi

@@ -170,7 +170,8 @@ _VOICE = Row(
         Panel(
             title="Broken answers, and what was judged",
             description="A minute: answers by what is wrong with them, and samples by what became of them. "
-            "signal_only: without the models; dropped: there was no time for it.",
+            "signal_only: without the models; dropped: there was no time for it. Not kept: verdicts that are missing "
+            "on their conversation's page.",
             unit=Unit.PER_MINUTE,
             width=6,
             queries=(
@@ -179,6 +180,7 @@ _VOICE = Row(
                     "broken: {{defect}}",
                 ),
                 Query(per_minute("vocero_audio_samples_total", PROVIDER, by="outcome"), "judged: {{outcome}}"),
+                Query(f"{per_minute('vocero_audio_verdicts_lost_total', by='cause')} > 0", "not kept: {{cause}}"),
             ),
             many=True,
             runbook="audio-quality-down",

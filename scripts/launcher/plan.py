@@ -11,23 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dashboard.settings import DashboardSettings, load_dashboard_settings
-from scripts.launcher import probes, valkey
+from scripts.launcher import valkey
+from scripts.launcher.first_look import SANDBOX_AGENTS, SANDBOX_KEY
 from service.config import load
-from service.errors import ConfigurationError
+from service.env_file import fill_environment
+from service.errors import ConfigurationError, SettingsError
+from service.ports import why_not_free
+from service.variables import OURS, VariablesSettings, find
 
-SANDBOX_KEY = "sandbox-key"
-SANDBOX_AGENTS = ("agent_demo", "agent_text")
 
-
-class LauncherSettings(BaseSettings):
+class LauncherSettings(VariablesSettings):
     """The variables that only `make run` reads."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     state_dir: Path = Field(
         Path(".vocero"),
@@ -91,10 +88,10 @@ def make_plan(root: Path, env_file: Path) -> Plan:
     state = (root / launcher.state_dir).resolve()
     sandbox_port = _plan_elevenlabs(launcher.sandbox_port)
     socket = None
-    if not os.environ.get("VOCERO_REDIS_URL"):
+    if find("VOCERO_REDIS_URL") is None:
         socket = valkey.socket_path(state / "valkey")
         os.environ["VOCERO_REDIS_URL"] = valkey.redis_url(socket)
-    has_own_database = not os.environ.get("VOCERO_DATABASE_URL")
+    has_own_database = find("VOCERO_DATABASE_URL") is None
     if has_own_database:
         os.environ["VOCERO_DATABASE_URL"] = f"sqlite:///{state}/vocero.db"
     return Plan(
@@ -121,7 +118,7 @@ def check_ports(plan: Plan) -> None:
     if plan.settings.dashboard_port:
         wanted.append(("VOCERO_DASHBOARD_PORT", plan.settings.dashboard_host, plan.settings.dashboard_port))
     for variable, host, port in wanted:
-        reason = probes.why_not_free(host, port)
+        reason = why_not_free(host, port)
         if reason is not None:
             raise ConfigurationError(f"Port {port} on {host} {reason}. Choose another: {variable}={port + 1} make run")
 
@@ -133,31 +130,32 @@ def _address(host: str, port: int) -> str:
 
 
 def _fill_from_file(path: Path) -> None:
-    ours = ("VOCERO_", "ELEVENLABS_", "VAULT_", "SECRETS_")
-    for name, value in dotenv_values(path).items():
-        if value and not os.environ.get(name):
-            os.environ[name] = value
-    for name in [name for name, value in os.environ.items() if name.startswith(ours) and not value]:
+    fill_environment(path)
+    for name in [name for name, value in os.environ.items() if name.startswith(OURS) and not value]:
         del os.environ[name]
 
 
 def _plan_elevenlabs(sandbox_port: int) -> int | None:
     """Choose between ElevenLabs and the sandbox; the sandbox's port if it is the sandbox."""
     for variable in ("ELEVENLABS_API_KEY", "VAULT_ADDR"):
-        if os.environ.get(variable):
-            if not os.environ.get("ELEVENLABS_AGENT_ID"):
-                raise ConfigurationError(
+        if find(variable) is not None:
+            if find("ELEVENLABS_AGENT_ID") is None:
+                raise SettingsError(
                     f"ELEVENLABS_AGENT_ID is not set: with {variable} the page needs an agent of your account."
                 )
             return None
-    if os.environ.get("ELEVENLABS_BASE_URL"):
-        raise ConfigurationError(
+    if find("ELEVENLABS_BASE_URL") is not None:
+        raise SettingsError(
             "ELEVENLABS_API_KEY is not set, but ELEVENLABS_BASE_URL is: set both, or neither to get the sandbox."
         )
     os.environ["ELEVENLABS_API_KEY"] = SANDBOX_KEY
     os.environ["ELEVENLABS_BASE_URL"] = f"http://127.0.0.1:{sandbox_port}"
-    os.environ.setdefault("ELEVENLABS_AGENT_ID", SANDBOX_AGENTS[0])
-    os.environ.setdefault("VOCERO_PUBLIC_AGENTS", ",".join(SANDBOX_AGENTS))
-    os.environ.setdefault("VOCERO_PAGE_LANGUAGES", "en,es")
-    os.environ.setdefault("VOCERO_SANDBOX", "true")
+    for name, value in (
+        ("ELEVENLABS_AGENT_ID", SANDBOX_AGENTS[0]),
+        ("VOCERO_PUBLIC_AGENTS", ",".join(SANDBOX_AGENTS)),
+        ("VOCERO_PAGE_LANGUAGES", "en,es"),
+        ("VOCERO_SANDBOX", "true"),
+    ):
+        if find(name) is None:
+            os.environ[name] = value
     return sandbox_port

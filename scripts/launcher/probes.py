@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import socket
 from urllib.parse import urlsplit
@@ -34,17 +33,3 @@ def answers(url: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def why_not_free(host: str, port: int) -> str | None:
-    """Say why nothing could listen at (host, port); None if something could."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does: TIME_WAIT is no obstacle
-        try:
-            trial.bind((host, port))
-        except PermissionError:
-            return "needs root's rights"
-        except OSError as exc:
-            return "is taken" if exc.errno == errno.EADDRINUSE else f"cannot be used ({exc.strerror or exc})"
-    return None

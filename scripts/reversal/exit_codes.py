@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     HALF_WAY = 4
     LOCKED = 5
     NOTHING_TO_DO = 6
+    CONFIGURATION = 78
 
 
 MEANINGS = {
@@ -25,6 +26,7 @@ MEANINGS = {
     ExitCode.HALF_WAY: "stopped half-way: `resume` goes on, `restore` goes back",
     ExitCode.LOCKED: "another rollback holds the lock",
     ExitCode.NOTHING_TO_DO: "there is nothing to do",
+    ExitCode.CONFIGURATION: "a setting is wrong; nothing was changed",
 }
 
 

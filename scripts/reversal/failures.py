@@ -43,6 +43,12 @@ class RefusedError(ReversalError):
     code = ExitCode.REFUSED
 
 
+class WrongSettingError(ReversalError):
+    """A variable is wrong: the message names it; nothing was looked at."""
+
+    code = ExitCode.CONFIGURATION
+
+
 class LockHeldError(ReversalError):
     """Another rollback of this database runs now."""
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
 
 from scripts.reversal.exit_codes import table
-from scripts.reversal.failures import UsageError
+from scripts.reversal.failures import UsageError, WrongSettingError
 from scripts.reversal.losses import read_allowed
 from scripts.reversal.terms import DRAIN_SECONDS, WAIT_SECONDS
+from service.config import load
+from service.errors import SettingsError
+from service.variables import VariablesSettings
 
 COMMANDS = ("plan", "apply", "status", "resume", "restore", "reopen")
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,10 +38,8 @@ The settings are those of the service (VOCERO_DATABASE_URL, VOCERO_REDIS_URL, ..
 """
 
 
-class RollbackSettings(BaseSettings):
+class RollbackSettings(VariablesSettings):
     """The variables that only the rollback reads."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     folder: Path = Field(
         Path(".vocero/rollback"),
@@ -107,6 +107,7 @@ def read_options(arguments: Sequence[str]) -> Options:
 
     Raises:
         UsageError: they exclude each other, or a value is wrong.
+        WrongSettingError: VOCERO_ROLLBACK_DIR, or the folder of secrets, cannot be used.
     """
     given = list(arguments)
     if not given or (given[0] not in COMMANDS and given[0] not in {"-h", "--help"}):
@@ -140,9 +141,9 @@ def _journal_folder(given: Path | None) -> Path:
     if given is not None:
         return given.absolute()
     try:
-        return ROOT / RollbackSettings().folder  # type: ignore[call-arg]  # it comes from the environment
-    except ValidationError:
-        raise UsageError("VOCERO_ROLLBACK_DIR: this is not a path.") from None
+        return ROOT / load(RollbackSettings).folder
+    except SettingsError as exc:
+        raise WrongSettingError(str(exc)) from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,11 +12,11 @@ import redis
 from scripts.reversal import redis_side
 from scripts.reversal.chain import Chain, read_chain
 from scripts.reversal.databases import Keeper, PgPrograms, make_keeper
-from scripts.reversal.failures import EXPECTED, RefusedError
+from scripts.reversal.failures import EXPECTED, RefusedError, WrongSettingError
 from scripts.reversal.options import Options
 from scripts.reversal.runs import Runs
 from service.config import load_settings
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, SettingsError
 from service.logs import configure_logging
 from service.storage import Deployments, database_url, open_database
 
@@ -59,12 +59,15 @@ def open_world(options: Options, *, steps: Path | None = None) -> Iterator[World
     """Everything that `options` are about; let go of at the end.
 
     Raises:
-        RefusedError: a setting is wrong, or the migrations cannot be read.
+        WrongSettingError: a setting is wrong.
+        RefusedError: the database's password or the migrations cannot be read.
     """
     try:
         settings = load_settings()
         configure_logging("error", "console")  # our own progress tells what matters
         url = database_url(settings)
+    except SettingsError as exc:
+        raise WrongSettingError(str(exc)) from None
     except ConfigurationError as exc:
         raise RefusedError(str(exc)) from None
     keeper = make_keeper(url, programs=PgPrograms(options.pg_bin), scratch_folder=options.journal_folder)

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.audio_quality.sample import AnswerName
 from service.audio_quality.tap import AnswerTap
+from service.storage.conversation_records import Leg
 
 MAX_CHARACTERS = 20_000
 _CUT_SHORT = frozenset({"interruption", "agent_response_correction"})
@@ -51,12 +53,13 @@ class AnswerSampling:
             if isinstance(text, str) and sum(map(len, self._texts)) < MAX_CHARACTERS:
                 self._texts.append(text[:MAX_CHARACTERS])
 
-    def turn_ended(self, *, is_answered: bool) -> None:
-        """A turn is over; `is_answered`: by an answer that was said to its end."""
+    def turn_ended(self, *, is_answered: bool, leg: Leg | None = None, turn: int = 0) -> None:
+        """The `turn`th turn is over, in `leg`; `is_answered`: by an answer that was said to its end."""
         if self._tap.is_sampling:
             self._copy_audio_to(None)
         if is_answered:
-            self._tap.ends(" ".join(self._texts))
+            name = None if leg is None else AnswerName(leg.conversation_id, leg.number, turn, self._tap.began_at)
+            self._tap.ends(" ".join(self._texts), answer=name)
         self._begin()
 
     def ends(self) -> None:

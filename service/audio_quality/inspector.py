@@ -12,6 +12,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -19,12 +21,12 @@ import structlog
 from service import metrics_quality
 from service.audio_quality import wire
 from service.audio_quality.defects import FAULTS
-from service.audio_quality.sample import Sample
+from service.audio_quality.sample import AnswerName, Sample
 from service.audio_quality.speech_models import models_are_installed
 from service.elevenlabs.fault_actions import FailoverCause, Fault, FaultAction, FaultDomain
 from service.fallback.two_part_wire import BrokenError
 from service.metrics_quality import Defect, SampleOutcome
-from service.storage import Capability
+from service.storage import Capability, JudgedAnswer
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,10 @@ _JOIN_SECONDS = 2.0
 
 OnBroken = Callable[[str, str, Defect], None]
 """Hears of an answer that nobody could understand: the provider, the capability's name, what was wrong."""
+
+
+OnJudged = Callable[[JudgedAnswer], None]
+"""Takes what was found about an answer, at once: its defects, or its score; each may come first."""
 
 
 class _Fallback(Protocol):
@@ -76,10 +82,18 @@ class AudioInspector:
     `providers` are those that may speak, for their metrics.
     """
 
-    def __init__(self, address: str | None, *, providers: Sequence[str], on_broken: OnBroken) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        *,
+        providers: Sequence[str],
+        on_broken: OnBroken,
+        on_judged: OnJudged = lambda _: None,
+    ) -> None:
         self._address = address
         self._providers = providers
         self._on_broken = on_broken
+        self._on_judged = on_judged
         self._waiting: queue.Queue[Sample | None] = queue.Queue(MOST_WAITING)
         self._connection: socket.socket | None = None
         self._is_closed = False
@@ -161,6 +175,7 @@ class AudioInspector:
             return
         if not found.will_be_scored:
             metrics_quality.sample_ended(sample.provider, SampleOutcome.SIGNAL_ONLY)
+        self._hand_on(sample, found)
         for score in found.scores:  # earlier answers' among them, of other workers' too: all are added up
             metrics_quality.answer_scored(score.provider, score.score, score.deviation)
             metrics_quality.sample_ended(score.provider, SampleOutcome.SCORED)
@@ -170,3 +185,17 @@ class AudioInspector:
             write("an answer sounds wrong", provider=sample.provider, voice=sample.voice, defect=defect.value)
             if defect in FAULTS:
                 self._on_broken(sample.provider, sample.capability, defect)
+
+    def _hand_on(self, sample: Sample, found: wire.Found) -> None:
+        if sample.answer is not None:
+            defects = tuple(defect.value for defect in Defect if defect in found.defects)
+            self._on_judged(replace(_named(sample.answer, sample.provider), defects=defects))
+        for score in found.scores:
+            if score.answer is not None:
+                named = _named(score.answer, score.provider)
+                self._on_judged(replace(named, score=score.score, deviation=score.deviation))
+
+
+def _named(answer: AnswerName, provider: str) -> JudgedAnswer:
+    at = datetime.fromtimestamp(answer.began_at, UTC)
+    return JudgedAnswer(answer.conversation_id, answer.leg, answer.turn, at, provider)

@@ -22,7 +22,7 @@ import soxr
 
 from service.audio_quality.baselines import Baselines
 from service.audio_quality.defects import FAULTS, SHORTEST_SECONDS, defects_of
-from service.audio_quality.sample import Floats, Sample, Sound, read_sample
+from service.audio_quality.sample import AnswerName, Floats, Sample, Sound, read_sample
 from service.audio_quality.signal_checks import Signal, measure
 from service.audio_quality.speech_models import RATE, WINDOW, Models
 from service.metrics_quality import Defect
@@ -42,11 +42,13 @@ MOST_WAITING = 32
 
 @dataclass(frozen=True)
 class Score:
-    """What an answer got; `deviation` is what that is above the voice's baseline, None: there is none yet."""
+    """What an answer got; `deviation` is what that is above the voice's baseline, None: there is none yet. `answer` is
+    where that is to be kept; None: nowhere."""
 
     provider: str
     score: float
     deviation: float | None
+    answer: AnswerName | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class _Waiting:
 
     since: float
     pieces: list[Floats] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    losses: list[tuple[float, AnswerName | None]] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -109,20 +111,20 @@ class Judge:
         key = (sample.provider, sample.voice)
         if broken:
             # Not part of the baseline: it would become usual.
-            found.append(self._scored(key, min(broken)))
+            found.append(self._scored(key, min(broken), sample.answer))
         else:
-            self._wait(models, key, sound)
+            self._wait(models, key, sound, sample.answer)
         for ripe in self._ripe():
             found.extend(self._score_together(models, ripe, self._waiting.pop(ripe)))
         return found
 
-    def _wait(self, models: Models, key: tuple[str, str], sound: Sound) -> None:
+    def _wait(self, models: Models, key: tuple[str, str], sound: Sound, answer: AnswerName | None) -> None:
         samples = sound.samples
         if sound.rate != RATE:
             samples = np.clip(soxr.resample(samples, sound.rate, RATE, quality="HQ"), -1.0, 1.0).astype(np.float32)
         waiting = self._waiting.setdefault(key, _Waiting(since=self._clock()))
         waiting.pieces.append(samples)
-        waiting.losses.append(models.loss(samples))
+        waiting.losses.append((models.loss(samples), answer))
 
     def _ripe(self) -> list[tuple[str, str]]:
         """Whose answers are to be scored now: there is enough, or they have waited for too long, or too many wait."""
@@ -136,15 +138,15 @@ class Judge:
     def _score_together(self, models: Models, key: tuple[str, str], waiting: _Waiting) -> list[Score]:
         overall = models.overall(_window(waiting.pieces))
         found = []
-        for loss in waiting.losses:
+        for loss, answer in waiting.losses:
             score = (overall + loss) / 2
-            found.append(self._scored(key, score))
+            found.append(self._scored(key, score, answer))
             self._baselines.of(*key).scores.append(score)
         return found
 
-    def _scored(self, key: tuple[str, str], score: float) -> Score:
+    def _scored(self, key: tuple[str, str], score: float, answer: AnswerName | None) -> Score:
         usual = self._baselines.of(*key).score
-        return Score(key[0], round(score, 3), None if usual is None else round(score - usual, 3))
+        return Score(key[0], round(score, 3), None if usual is None else round(score - usual, 3), answer)
 
 
 def _window(pieces: list[Floats]) -> Floats:

@@ -35,13 +35,27 @@ class UnreadableSoundError(ValueError):
     """A sample is not what it should be: nothing can be said of it. The message tells what, never the content."""
 
 
+@dataclass(frozen=True)
+class AnswerName:
+    """Which answer of which conversation: that of its `turn`th turn, as traces count them, in its `leg`th leg.
+
+    `began_at` (seconds since 1970) is when its first sound went to the client.
+    """
+
+    conversation_id: str
+    leg: int
+    turn: int
+    began_at: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """An answer of `voice` (a voice's or an agent's id) at `provider`.
 
     `messages` are audio events as a client gets them, in `sound_format` ("pcm_16000"). `expected_seconds` is how long
     the sound should be, if somebody knows; None: the messages' alignment says it, or else its text's `characters` do
-    roughly. `is_cut`: of a longer answer this is the begin, so that its length tells nothing.
+    roughly. `is_cut`: of a longer answer this is the begin, so that its length tells nothing. `answer` is where what is
+    found is to be kept; None: nowhere.
     """
 
     provider: str
@@ -52,6 +66,7 @@ class Sample:
     messages: tuple[bytes, ...]
     expected_seconds: float | None = None
     is_cut: bool = False
+    answer: AnswerName | None = None
 
 
 @dataclass(frozen=True)

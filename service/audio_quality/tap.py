@@ -7,9 +7,10 @@ nobody has to ask again: `is_open` is false until the next begins.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
-from service.audio_quality.sample import MAX_SECONDS, Sample, bytes_per_second, format_of
+from service.audio_quality.sample import MAX_SECONDS, AnswerName, Sample, bytes_per_second, format_of
 
 MAX_MESSAGES = 2_000
 _AROUND_BYTES = 400_000  # of alignments, beside the sound
@@ -25,7 +26,7 @@ class AnswerTap:
 
     __slots__ = (
         "_capability", "_chance", "_is_cut", "_messages", "_provider", "_room", "_share", "_sound_format", "_submit",
-        "_voice", "is_open",
+        "_voice", "began_at", "is_open",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,8 @@ class AnswerTap:
         self._is_cut = False
         self.is_open = False
         """Whether `frame` is to be called."""
+        self.began_at = 0.0
+        """When the first message of the answer came, in seconds since 1970; before one has come: of an earlier one."""
 
     @property
     def is_sampling(self) -> bool:
@@ -68,15 +71,17 @@ class AnswerTap:
         """A message of audio, as it goes to the client."""
         if self._messages is None:
             return
+        if not self._messages:
+            self.began_at = time.time()
         self._room -= len(raw)
         if self._room < 0 or len(self._messages) >= MAX_MESSAGES:
             self._is_cut, self.is_open = True, False
         else:
             self._messages.append(raw)
 
-    def ends(self, text: str, expected_seconds: float | None = None) -> None:
+    def ends(self, text: str, expected_seconds: float | None = None, *, answer: AnswerName | None = None) -> None:
         """The answer has ended by itself; `text` is what it should say, `expected_seconds` how long that should take
-        if it is known better than its alignment tells."""
+        if it is known better than its alignment tells. What is found is kept as that of `answer`."""
         messages, self._messages, self.is_open = self._messages, None, False
         if messages:
             self._submit(
@@ -89,6 +94,7 @@ class AnswerTap:
                     messages=tuple(messages),
                     expected_seconds=expected_seconds,
                     is_cut=self._is_cut,
+                    answer=answer,
                 )
             )
 

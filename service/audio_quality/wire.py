@@ -1,7 +1,7 @@
 """What travels between a worker and the process that judges: a head of JSON, and the messages of one answer.
 
 The key decision: no pickling; one question at a time on a connection, so that an answer can
-be nobody else's. An answer has numbers and words of ours only.
+be nobody else's. An answer has numbers and words of ours only, and by which name of the worker's they are to be kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from service.audio_quality.judge import Score, Verdict
-from service.audio_quality.sample import Sample
+from service.audio_quality.sample import AnswerName, Sample
 from service.fallback.two_part_wire import BrokenError, receive_parts, send_parts
 from service.metrics_quality import Defect
 
@@ -41,7 +41,7 @@ def read_sample(connection: socket.socket, deadline: float) -> Sample:
         for length in fields["messages"]:
             messages.append(sound[begin : begin + length])
             begin += length
-        return Sample(**{**fields, "messages": tuple(messages)})
+        return Sample(**{**fields, "messages": tuple(messages), "answer": _answer_in(fields)})
     except (orjson.JSONDecodeError, TypeError, KeyError) as exc:
         raise BrokenError from exc
 
@@ -75,8 +75,12 @@ class Found:
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.defects = frozenset(Defect(text) for text in fields["defects"])
-        self.scores = tuple(Score(**score) for score in fields["scores"])
+        self.scores = tuple(Score(**{**score, "answer": _answer_in(score)}) for score in fields["scores"])
         self.will_be_scored = bool(fields["will_be_scored"])
+
+
+def _answer_in(fields: dict[str, Any]) -> AnswerName | None:
+    return None if fields["answer"] is None else AnswerName(**fields["answer"])
 
 
 def _write(connection: socket.socket, head: bytes, sound: bytes, deadline: float) -> None:

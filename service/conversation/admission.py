@@ -6,13 +6,12 @@ API key, or with nothing at all when the agent is listed as public.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.conversation.tickets import TicketOffice
+from service.conversation.tickets import Ticket, TicketOffice
 from service.errors import NotAuthenticatedError, RequestError
 from service.key_limits import KeyBound, bound_of, require_scope
-from service.storage import ApiKey, ApiScope
+from service.storage import ApiKeys, ApiScope
 
 MAX_AGENT_ID_CHARACTERS = 128
 
@@ -40,13 +39,11 @@ class Admitted:
 
 
 class Admission:
-    """Decides, for the credentials shown, which agent the conversation is with. `find_key` knows the valid API keys."""
+    """Decides, for the credentials shown, which agent the conversation is with."""
 
-    def __init__(
-        self, tickets: TicketOffice, *, find_key: Callable[[str], ApiKey | None], public_agents: frozenset[str]
-    ) -> None:
+    def __init__(self, tickets: TicketOffice, *, keys: ApiKeys, public_agents: frozenset[str]) -> None:
         self._tickets = tickets
-        self._find_key = find_key
+        self._keys = keys
         self._public_agents = public_agents
 
     def admit(self, shown: Credentials) -> Admitted:
@@ -61,11 +58,11 @@ class Admission:
             raise RequestError("agent_id is too long.", code="invalid_parameters", param="agent_id")
         if shown.signature:
             ticket = self._tickets.redeem(shown.signature, agent_id=shown.agent_id, origin=shown.origin)
-            return Admitted(ticket.agent_id, ticket.bound)
+            return Admitted(ticket.agent_id, self._bound_of(ticket))
         if not shown.agent_id:
             raise RequestError("agent_id is missing.", code="missing_required_field", param="agent_id")
         if shown.api_key:
-            key = self._find_key(shown.api_key)
+            key = self._keys.verify(shown.api_key)
             if key is None:
                 raise NotAuthenticatedError("The API key is not valid.", code="invalid_api_key")
             require_scope(key, ApiScope.CONVERSATION)
@@ -75,3 +72,20 @@ class Admission:
                 "Could not authorize the conversation: this agent is not public; use a signed URL."
             )
         return Admitted(shown.agent_id)
+
+    def _bound_of(self, ticket: Ticket) -> KeyBound | None:
+        """The bound that the key of a signed URL has now; while the database cannot say, the one that it had then.
+
+        Raises:
+            NotAuthenticatedError: the key is not valid any more.
+            NotAllowedError: it is not for conversations any more.
+        """
+        if ticket.key_id is None:
+            return ticket.bound
+        standing = self._keys.standing(ticket.key_id)
+        if not standing.is_good:
+            raise NotAuthenticatedError("The API key that the signed URL was made with is not valid any more.")
+        if standing.key is None:
+            return ticket.bound
+        require_scope(standing.key, ApiScope.CONVERSATION)
+        return bound_of(standing.key)

@@ -143,7 +143,8 @@ class Observation:
     def _turn_ended(self, turn: TurnEnd) -> None:
         self._turns += 1
         if self._sampling is not None:
-            self._sampling.turn_ended(is_answered=turn.outcome is TurnOutcome.ANSWERED)
+            is_answered = turn.outcome is TurnOutcome.ANSWERED
+            self._sampling.turn_ended(is_answered=is_answered, leg=self._leg, turn=self._turns)
         is_timed = turn.is_timed and turn.outcome is TurnOutcome.ANSWERED
         metrics.turn_ended(self._provider, turn.outcome, seconds=turn.ended_at - turn.asked_at if is_timed else None)
         leg = self._leg

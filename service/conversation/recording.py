@@ -87,6 +87,8 @@ class Recording:
             self._say(speaker, text)
 
     def _note_first_audio(self) -> None:
+        if self._summary.first_audio_seconds is not None:
+            return  # the first audio of each turn is told
         self._summary = replace(self._summary, first_audio_seconds=round(time.monotonic() - self._begun, 4))
 
     def begin_leg(self, provider: str) -> None:
@@ -147,7 +149,7 @@ class Recording:
             self._begin(message)
 
     def from_agent(self, kind: str, message: Mapping[str, Any]) -> None:
-        """An event of the agent's that is no audio; and the kind alone of the first audio."""
+        """An event of the agent's that is no audio; of audio, at least the first of each turn, the kind alone."""
         if kind == "user_transcript":
             self._say(Speaker.USER, _field(message, "user_transcription_event", "user_transcript"))
         elif kind == "agent_response":

@@ -35,17 +35,26 @@ from service.metrics import ResumeOutcome
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
-CLAIM_SECONDS = 1.5
-"""That a claim waits to see what becomes of one that came just before it, or of a Redis that is new."""
+RETRY_SECONDS = 0.5
+"""After which what Redis did not take is written down once more."""
 
-CLAIM_STEP_SECONDS = 0.1
+CLAIM_SECONDS = 1.5
+"""That a claim waits to see what becomes of one that came just before it, or of a Redis that is new; and for a
+conversation that is not known: its worker may be unable to write it down just now, and "expired" is a last word."""
+
+CLAIM_STEP_SECONDS, LONG_STEP_SECONDS = 0.1, 0.5
 GATHER_SECONDS = 0.01
 MAX_INITIATION_BYTES = 65_536
 """A longer one is not put into Redis: its conversation can be resumed on its own worker only."""
 
 MOST_ENDED = 1_000
 MOST_AT_ONCE = 25
-_OPEN = frozenset({Verdict.UNCONFIRMED, Verdict.UNSURE})
+_OPEN = {
+    Verdict.UNCONFIRMED: CLAIM_STEP_SECONDS,
+    Verdict.UNSURE: CLAIM_STEP_SECONDS,
+    Verdict.EXPIRED: LONG_STEP_SECONDS,  # most of these are expired
+}
+"""What may be another answer in a moment, and after how long it is asked again."""
 
 
 class Resumable:
@@ -226,7 +235,7 @@ class ResumeOffice:
                 return claim
             if verdict not in _OPEN or time.monotonic() >= deadline:
                 break
-            if self._leaves.wait(CLAIM_STEP_SECONDS):
+            if self._leaves.wait(_OPEN[verdict]):
                 break
         if verdict is Verdict.INVALID:
             raise InvalidResumeTokenError
@@ -267,6 +276,8 @@ class ResumeOffice:
                 next_beat = time.monotonic() + self._heartbeat_seconds
             if self.is_heard or is_beat:  # else not before the next beat: whoever does not answer costs time
                 self._try(everything=is_beat)
+            if not self.is_heard:
+                next_beat = min(next_beat, time.monotonic() + RETRY_SECONDS)
         self._try(everything=True)
 
     def _try(self, *, everything: bool) -> None:

@@ -32,12 +32,13 @@ MAX_TICKET_CHARACTERS = 128
 class Ticket:
     """What a ticket allows: conversations with one agent, and from one web origin if `origin` is set.
 
-    `bound` is that of the API key it was made with, which its conversations count for.
+    `bound` is that of the API key it was made with, which its conversations count for; `key_id` is that key's.
     """
 
     agent_id: str
     origin: str | None = None
     bound: KeyBound | None = None
+    key_id: str | None = None
 
 
 class TicketOffice:
@@ -127,11 +128,9 @@ def _place(token: str) -> str:
 
 
 def _fields(ticket: Ticket) -> dict[str, Any]:
-    """What is kept and signed; without a bound as in releases that know none, so that they take such a ticket too."""
+    """What is kept and signed; without what it has not, as in releases that know none, so that they take it too."""
     fields = asdict(ticket)
-    if ticket.bound is None:
-        del fields["bound"]
-    return fields
+    return {name: value for name, value in fields.items() if value is not None or name not in {"bound", "key_id"}}
 
 
 def _read(token: str, raw: object, keys: Sequence[Secret] | None) -> Ticket | None:

@@ -88,8 +88,17 @@ def moments_of(history: History) -> list[Moment]:
         *_words(summary, history.utterances),
         *_end(summary),
     ]
-    order = list(MomentKind)
-    return sorted(moments, key=lambda moment: (moment.at, order.index(moment.kind), moment.sequence or 0))
+    return sorted(moments, key=lambda moment: (moment.at, _rank(moment), moment.sequence or 0))
+
+
+def _rank(moment: Moment) -> float:
+    """Where it stands among those of the same time: in the order of `MomentKind`, but a leg ends before the next."""
+    if moment.kind is MomentKind.LEG_BEGAN and (moment.sequence or 1) > 1:
+        return _ORDER.index(MomentKind.LEG_ENDED) + 0.5
+    return _ORDER.index(moment.kind)
+
+
+_ORDER = tuple(MomentKind)
 
 
 def _begin(summary: ConversationSummary) -> Iterable[Moment]:

@@ -30,23 +30,18 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from service.connection_pool import ConnectionPool, Lent
-from service.deadline import within_deadline
+from service.deadline import SHORTEST_TIMEOUT, within_deadline
 from service.elevenlabs.faults import Phase, error_from_exception
 from service.elevenlabs.http_framing import body_of, split_head
 from service.elevenlabs.pool_options import PoolOptions
 from service.hedging import watch
 from service.metrics_elevenlabs import PoolName
-from service.websocket import is_quiet
+from service.websocket import is_quiet, open_tcp
 
 READ_BYTES = 65_536
 """What one read takes at most; it returns as soon as there is anything."""
 
 WIRE_ERRORS = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
-
-_SOCKET_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-)
 
 
 class WireAnswer:
@@ -142,8 +137,16 @@ class _Connection(HTTPConnection):
         """Wait for the answer's head; the connection's timeout is that for reading, cut to the call's deadline."""
         return WireAnswer(self.sock, self.timeout)
 
+    def _new_conn(self) -> socket.socket:
+        # urllib3's own gives each address the whole time, and the look-up of the name any time: who waits for a
+        # connection would be gone before it comes, and with it the chance to try again.
+        sock, left = open_tcp(self.host.strip("[]"), self.port or self.default_port, seconds=self.timeout)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.settimeout(max(SHORTEST_TIMEOUT, left))  # for TLS
+        return sock
+
     def connect(self) -> None:
-        """Connect.
+        """Connect, within the timeout: the look-up of the name, TCP and TLS.
 
         Raises:
             UpstreamConnectError: it failed. Being no class of urllib3's, it passes through urllib3 and requests.
@@ -246,7 +249,7 @@ class SharedContextAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As requests', with our connections and their context."""
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._tls_context, socket_options=list(_SOCKET_OPTIONS))
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._tls_context)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 (requests' names)

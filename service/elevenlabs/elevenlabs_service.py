@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -38,14 +39,10 @@ from service.elevenlabs.speech import (
     speech_query,
 )
 from service.elevenlabs.speech_characters import SpeechOrder, characters_of
+from service.elevenlabs.speech_sockets import SpeechSockets
 from service.elevenlabs.subscription import Quota, fetch_quota
 from service.elevenlabs.transport import HttpTransport, Query, make_tls_context
-from service.elevenlabs.vocabulary import (
-    DEFAULT_MODEL,
-    DEFAULT_OUTPUT_FORMAT,
-    SIGNED_URL_PATH,
-    SpeechRoute,
-)
+from service.elevenlabs.vocabulary import DEFAULT_MODEL, DEFAULT_OUTPUT_FORMAT, SIGNED_URL_PATH, SpeechRoute
 from service.errors import UpstreamProtocolError, UpstreamRequestError
 from service.metrics_elevenlabs import LimiterName, Operation
 from service.pool_stats import PoolStats
@@ -61,13 +58,12 @@ DEFAULT_OPTIONS = PoolOptions()
 class ElevenLabsService:
     """ElevenLabs at `base_url` (no slash at the end), with one of `keys`.
 
-    `connect_seconds` bounds connecting (TCP and TLS each, for a socket all of it), `read_seconds` silence within an
+    `connect_seconds` bounds connecting (the look-up of the name, TCP and TLS), `read_seconds` silence within an
     HTTP answer, `write_deadline_seconds` how long a conversation's peer may take to accept a frame. `ca_bundle` is a
     file of CA certificates to trust instead of certifi's. `agents_pool` and `speech_pool` bound the connections for
     conversations and for requests; signed URLs for `default_agent_id` are fetched ahead, one for each connection that
-    lies ready, and used until they are `signed_url_max_age_seconds` old. `retrier` says what is repeated (unset: one
-    with the defaults and a budget of its own); `hedge_after_seconds` is for `service.elevenlabs.hedged_speech`, 0 off.
-    `slots` bound what runs at once in the whole account (unset: nothing does).
+    lies ready, and used until they are `signed_url_max_age_seconds` old. `retrier` says what is repeated (unset: the
+    defaults); `hedge_after_seconds` is for `hedged_speech`, 0 off. `slots` bound what runs at once in the account.
     """
 
     def __init__(
@@ -100,13 +96,21 @@ class ElevenLabsService:
         self.retrier = retrier or Retrier(RetryPolicy(), budget=RetryBudget())
         self._hedge_after_seconds = hedge_after_seconds
         self._slots = slots or AccountSlots()
+        self.speech_sockets = SpeechSockets(
+            base_url,
+            keys=keys,
+            slots=self._slots,
+            retrier=self.retrier,
+            connect_seconds=connect_seconds,
+            write_deadline_seconds=write_deadline_seconds,
+        )
         self._transport: HttpTransport | None = None
         self._agents: AgentConnections | None = None
 
     def start(self) -> None:
-        """Make the TLS context (15-19 ms of CPU, hence once), and begin to keep the connections that are to lie ready.
+        """Make the TLS context (15-19 ms of CPU, hence once), and begin to keep ready what is to lie ready.
 
-        Does not wait for them: an ElevenLabs that is away is the concern of whoever asks for something.
+        Does not wait for it: an ElevenLabs that is away is the concern of whoever asks. Raises as `make_tls_context`.
         """
         tls_context = make_tls_context(self._ca_bundle) if self._base_url.startswith("https://") else None
         self._transport = HttpTransport(
@@ -127,17 +131,16 @@ class ElevenLabsService:
         )
         self._transport.start()
         self._agents.start(tls_context)
+        self.speech_sockets.start(tls_context)
         self._slots.start()
 
     def close(self) -> None:
         """End the idle connections; streams and conversations that are open end with their owners."""
         self._slots.close()
-        agents, self._agents = self._agents, None
-        transport, self._transport = self._transport, None
-        if agents is not None:
-            agents.close()
-        if transport is not None:
-            transport.close()
+        parts, self._agents, self._transport = (self._agents, self._transport), None, None
+        for part in parts:
+            if part is not None:
+                part.close()
 
     def drain_connections(self) -> None:
         """Use no connection and no signed URL of now for anything new: call it when the key has changed.
@@ -178,10 +181,7 @@ class ElevenLabsService:
             UpstreamError: see `service.elevenlabs.faults`.
         """
         path = f"/v1/text-to-speech/{quoted_voice(voice_id)}{route.value}"
-
-        def ask() -> SpeechStream:
-            return self._ask_speech(path, route, query, body)
-
+        ask = partial(self._ask_speech, path, route, query, body)
         if self._hedge_after_seconds > 0 and route.is_streamed:
             return open_hedged(ask, after_seconds=self._hedge_after_seconds)
         return ask()

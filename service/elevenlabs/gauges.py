@@ -8,6 +8,7 @@ of ElevenLabs' are one in the metrics: their pools are added up.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,8 +27,12 @@ from service.metrics_elevenlabs import (
     retry_budget_is,
     start_errors,
 )
+from service.minute_tally import TALLY, PoolCounts
 from service.pool_stats import PoolStats
 from service.retry import Outcome
+
+LONGEST_STEP_SECONDS = 5.0
+"""Between two times that lent connections are believed to have been lent for all of it."""
 
 _COUNTED: dict[PoolEvent, Callable[[PoolStats], int]] = {
     PoolEvent.OPENED: lambda stats: stats.opened,
@@ -37,6 +42,8 @@ _COUNTED: dict[PoolEvent, Callable[[PoolStats], int]] = {
     PoolEvent.TIMEOUT: lambda stats: stats.timeouts,
     PoolEvent.ABANDONED: lambda stats: stats.abandoned,
 }
+
+_MINUTES = {pool: PoolCounts.of(pool.value) for pool in PoolName}
 
 _RETRIES = {
     Outcome.REPEATED: RetryOutcome.RETRIED,
@@ -52,7 +59,8 @@ class UpstreamGauges:
 
     def __init__(self, services: Sequence[ElevenLabsService]) -> None:
         self._services = services
-        self._told: dict[Any, int] = {}
+        self._told: dict[Any, float] = {}
+        self._told_at = time.monotonic()
         self._lock = threading.Lock()
         start_errors(known_faults())
 
@@ -64,6 +72,8 @@ class UpstreamGauges:
             self._tell_retries()
 
     def _tell_pools(self) -> None:
+        now = time.monotonic()
+        seconds, self._told_at = min(now - self._told_at, LONGEST_STEP_SECONDS), now
         found = [(at, stats) for at, service in enumerate(self._services) for stats in service.pool_stats()]
         for pool in PoolName:
             ours = [(at, stats) for at, stats in found if stats.name == pool]
@@ -77,7 +87,18 @@ class UpstreamGauges:
             )
             for event, count in _COUNTED.items():
                 for at, stats in ours:
-                    pool_did(pool, event, self._new((at, pool, event), count(stats)))
+                    pool_did(pool, event, round(self._new((at, pool, event), count(stats))))
+            self._tell_minute(pool, ours, seconds)
+
+    def _tell_minute(self, pool: PoolName, ours: Sequence[tuple[int, PoolStats]], seconds: float) -> None:
+        """What the charts of the last hour are drawn from; `seconds` have gone by since the last time."""
+        counts = _MINUTES[pool]
+        for at, stats in ours:
+            refused = stats.timeouts + stats.exhausted + stats.unopened + stats.refused
+            TALLY.add(counts.lent_seconds, stats.lent * seconds)
+            TALLY.add(counts.callers, self._new((at, counts.callers), stats.requests - stats.pending))
+            TALLY.add(counts.wait_seconds, self._new((at, counts.wait_seconds), stats.wait_seconds))
+            TALLY.add(counts.refused, self._new((at, counts.refused), refused))
 
     def _tell_limiters(self) -> None:
         found = self._services[0].slot_stats()
@@ -92,11 +113,11 @@ class UpstreamGauges:
             tokens += service.retrier.budget.stats().available
             for (name, outcome), count in service.retrier.counts().items():
                 if outcome in _RETRIES and name in OPERATIONS:
-                    new = self._new((at, name, outcome), count)
+                    new = round(self._new((at, name, outcome), count))
                     retries_were(OPERATIONS[name], _RETRIES[outcome], new)
         retry_budget_is(tokens)
 
-    def _new(self, what: Any, count: int) -> int:
+    def _new(self, what: Any, count: float) -> float:
         """By how much it has risen; one that is less than before belongs to a new pool, which began at 0."""
         before = self._told.get(what, 0)
         self._told[what] = count

@@ -27,7 +27,7 @@ from service.deadline import within_deadline
 from service.elevenlabs.connections import WIRE_ERRORS, SharedContextAdapter, WireAnswer
 from service.elevenlabs.faults import MAX_ERROR_BODY_BYTES, Phase, error_from_exception, error_from_response
 from service.elevenlabs.pool_options import PoolOptions
-from service.errors import UpstreamError, UpstreamKeyError, UpstreamProtocolError
+from service.errors import SettingsError, UpstreamError, UpstreamKeyError, UpstreamProtocolError
 from service.secret import Secret
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]] | str
@@ -219,8 +219,16 @@ class HttpTransport:
 
 
 def make_tls_context(ca_bundle: str | None = None) -> ssl.SSLContext:
-    """A context that verifies against certifi's roots, or against the CA certificates in the file `ca_bundle`."""
-    return ssl.create_default_context(cafile=ca_bundle or certifi.where())
+    """A context that verifies against certifi's roots, or against the CA certificates in the file `ca_bundle`.
+
+    Raises:
+        SettingsError: that file cannot be read, or has no certificates.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_bundle or certifi.where())
+    except OSError as exc:  # ssl.SSLError is one: what is no certificate
+        reason = "has no certificates (PEM)" if isinstance(exc, ssl.SSLError) else f"cannot be read ({exc.strerror})"
+        raise SettingsError(f"VOCERO_UPSTREAM_CA_FILE: {ca_bundle} {reason}.") from None
 
 
 def _checked_url(url: str) -> str:

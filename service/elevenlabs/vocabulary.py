@@ -62,6 +62,24 @@ class SpeechRoute(StrEnum):
         return self in (SpeechRoute.WITH_TIMESTAMPS, SpeechRoute.STREAM_WITH_TIMESTAMPS)
 
 
+class SpeechSocketRoute(StrEnum):
+    """What follows `/v1/text-to-speech/{voice_id}` in the two speech sockets."""
+
+    STREAM_INPUT = "/stream-input"
+    MULTI_STREAM_INPUT = "/multi-stream-input"
+
+
+DEFAULT_INACTIVITY_SECONDS = 20.0
+MAX_INACTIVITY_SECONDS = 180.0
+"""Without a text a speech socket ends after so long: unless its query says otherwise, and the most that it may say."""
+
+MAX_SPEECH_CONTEXTS = 5
+"""That one socket of `multi-stream-input` may have at the same time."""
+
+DEFAULT_SPEECH_CONTEXT = "default"
+"""What the context is called whose messages name none."""
+
+
 KEPT_HEADERS = (
     "content-type",
     "request-id",

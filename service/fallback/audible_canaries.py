@@ -77,7 +77,8 @@ class AudibleCanaries:
             if provider == LOCAL:
                 self._open_local_leg()
             elif self._agent_id is None:
-                raise RequestError("No agent is configured (ELEVENLABS_AGENT_ID) to try a conversation with.")
+                text = "No agent is configured (ELEVENLABS_AGENT_ID) to try a conversation with."
+                raise RequestError(text, code="no_agent")
             else:
                 open_a_conversation(self._service(provider), self._agent_id)
         seconds = time.monotonic() - begun

@@ -25,7 +25,8 @@ class Backup:
         """Open the voice and the dialogue; the ears open with the first conversation that needs them.
 
         Raises:
-            ConfigurationError: the FAQ file or an installation is broken.
+            SettingsError: the FAQ file is wrong.
+            ConfigurationError: an installation is broken.
         """
         self._parts.start()
 
@@ -38,7 +39,7 @@ def make_backup(settings: Settings) -> Backup:
     """Build the backup that the settings describe; it opens nothing before `start`.
 
     Raises:
-        ConfigurationError: a voice is mapped that there is not.
+        SettingsError: a voice is mapped that there is not.
     """
     has_remote_voice = settings.openai_speech_model is not None
     voices = VoiceMap(settings.fallback_voices or {}, has_remote=has_remote_voice)

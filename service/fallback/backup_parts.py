@@ -89,7 +89,8 @@ class BackupParts:
         """Open the voice and the dialogue; may be called again.
 
         Raises:
-            ConfigurationError: the FAQ file or an installation is broken.
+            SettingsError: the FAQ file is wrong.
+            ConfigurationError: an installation is broken.
         """
         if self._opened is None:
             self._opened = self._open()

@@ -48,7 +48,7 @@ class FaqDialogue:
         """Read a file like `sandbox/faq.yaml`.
 
         Raises:
-            ConfigurationError: see `service.fallback.faq_file.read_faq`.
+            SettingsError: see `service.fallback.faq_file.read_faq`.
         """
         return cls(read_faq(path))
 

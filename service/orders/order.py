@@ -54,17 +54,23 @@ class Order:
 
 @dataclass(frozen=True)
 class OrderAnswer:
-    """What a worker ("node/worker") says: `text` is for people, `details` are the same for programs."""
+    """What a worker ("node/worker") says: `text` is for people, `details` are the same for programs.
+
+    `said` names the sentence that the text is, and `details` have what stands in it, for whoever shows it in another
+    language; "" if the worker is of a version that did not tell, or the sentence is somebody else's.
+    """
 
     worker: str
     is_done: bool
     text: str
     at: float
     details: Mapping[str, Any] = field(default_factory=dict)
+    said: str = ""
 
     def as_json(self) -> bytes:
         """As it lies in Redis, in the field that bears the worker's name."""
-        return orjson.dumps({"is_done": self.is_done, "text": self.text, "at": self.at, "details": self.details})
+        told = {"is_done": self.is_done, "text": self.text, "at": self.at, "details": self.details, "said": self.said}
+        return orjson.dumps(told)
 
 
 def read_order(raw: bytes) -> Order:
@@ -94,13 +100,14 @@ def read_answer(worker: bytes, raw: bytes) -> OrderAnswer:
         ValueError: it is none.
     """
     found = _mapping(raw)
-    details = found.get("details")
+    details, said = found.get("details"), found.get("said")
     return OrderAnswer(
         worker=worker.decode("utf-8", "replace")[:_LONGEST_TEXT],
         is_done=found.get("is_done") is True,
         text=_text(found.get("text"), "text"),
         at=_number(found.get("at"), "at"),
         details=details if isinstance(details, dict) else {},
+        said=said[:_LONGEST_TEXT] if isinstance(said, str) else "",
     )
 
 

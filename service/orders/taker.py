@@ -45,12 +45,16 @@ MOST_SOUND_BYTES = 500_000
 
 @dataclass(frozen=True)
 class Done:
-    """What came of an order; not `is_done`: it was tried, and failed. `sound` is a WAV for whoever ordered it."""
+    """What came of an order; not `is_done`: it was tried, and failed. `sound` is a WAV for whoever ordered it.
+
+    `said` names the sentence that `text` is, for whoever says it in another language (`OrderAnswer`).
+    """
 
     text: str
     is_done: bool = True
     details: Mapping[str, Any] = field(default_factory=dict)
     sound: bytes | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,17 +121,20 @@ class OrderTaker:
             return
         deed = self._deeds.get(order.kind) if isinstance(order.kind, OrderKind) else None
         if found.is_late:
-            self._answer(order, OrderOutcome.LATE, Done("It came too late, and was not done.", is_done=False))
+            self._answer(
+                order, OrderOutcome.LATE, Done("It came too late, and was not done.", is_done=False, said="late")
+            )
         elif deed is None:
             text = "This worker's version does not know such an order."
-            self._answer(order, OrderOutcome.UNKNOWN, Done(text, is_done=False))
+            self._answer(order, OrderOutcome.UNKNOWN, Done(text, is_done=False, said="unknown"))
         elif not deed.takes_time:
             self._carry_out(order, deed)
         elif self._begins():
             threading.Thread(target=self._carry_out_and_end, args=(order, deed), name="order", daemon=True).start()
         else:
             text = f"This worker is busy with {MOST_AT_A_TIME} other orders; try again."
-            self._answer(order, OrderOutcome.BUSY, Done(text, is_done=False))
+            done = Done(text, is_done=False, details={"most": MOST_AT_A_TIME}, said="busy")
+            self._answer(order, OrderOutcome.BUSY, done)
 
     def _begins(self) -> bool:
         with self._lock:
@@ -148,12 +155,14 @@ class OrderTaker:
         try:
             done = deed.carry_out(order)
         except RequestError as exc:
-            outcome, done = OrderOutcome.REFUSED, Done(exc.message, is_done=False)
+            outcome = OrderOutcome.REFUSED
+            done = Done(exc.message, is_done=False, details={"reason": exc.message}, said=exc.code)
         except Exception as exc:  # noqa: BLE001 (the edge of a worker loop: the others must be taken all the same)
             frames = traceback.extract_tb(exc.__traceback__)
             where = [f"{frame.filename}:{frame.lineno}" for frame in frames[-3:]]
             log.error("an order failed", kind=str(order.kind), error=type(exc).__name__, where=where)  # noqa: TRY400 (its text may quote)
-            done = Done(f"It failed: {type(exc).__name__}. The worker's log says where.", is_done=False)
+            text = f"It failed: {type(exc).__name__}. The worker's log says where."
+            done = Done(text, is_done=False, details={"error": type(exc).__name__}, said="failed")
         if done is None:
             return
         if done.is_done:
@@ -165,7 +174,8 @@ class OrderTaker:
         log.info(
             "an order was taken", kind=str(order.kind)[:40], order=order.id, author=order.author, outcome=outcome.value
         )
-        written = OrderAnswer(self._worker, done.is_done, done.text, self._feed.now(), done.details).as_json()
+        answer = OrderAnswer(self._worker, done.is_done, done.text, self._feed.now(), done.details, done.said)
+        written = answer.as_json()
         if len(written) > MOST_BYTES:
             written = OrderAnswer(self._worker, done.is_done, done.text[:500], self._feed.now()).as_json()
         # If Redis is away it was done all the same; whoever waits for the answer sees that.

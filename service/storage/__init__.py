@@ -22,6 +22,7 @@ from service.storage.conversation_records import (
     ConversationRecord,
     ConversationSummary,
     EndedBy,
+    JudgedAnswer,
     Leg,
     Speaker,
     Utterance,
@@ -32,6 +33,7 @@ from service.storage.deployments import Deployment, Deployments
 from service.storage.erasure_records import JobRun, ProviderDeletion, SubjectKind, Tombstone, subject_hash
 from service.storage.erasures import ProviderDeletions, Tombstones
 from service.storage.job_runs import JobRuns
+from service.storage.judged_answers import JudgedAnswers
 from service.storage.leg_changes import LegChange, LegChanges
 from service.storage.overrides import OverrideConflictError, Overrides
 from service.storage.pages import Page
@@ -62,6 +64,8 @@ __all__ = [
     "EndedBy",
     "JobRun",
     "JobRuns",
+    "JudgedAnswer",
+    "JudgedAnswers",
     "Leg",
     "LegChange",
     "LegChanges",

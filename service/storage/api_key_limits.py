@@ -19,7 +19,7 @@ from service.errors import SchemaError, ServiceUnavailableError
 from service.storage.database import Database
 from service.storage.models import ApiKeyLimitsRow, ApiKeyRow
 from service.storage.schema import (
-    SCHEMA_REVISION,
+    API_KEY_LIMITS_REVISION,
     UPGRADE_COMMAND,
     is_forbidden,
     is_missing_table,
@@ -83,21 +83,40 @@ def add_limits(database: Database, session: Session, key_id: str, limits: ApiKey
     """
     if limits == NO_LIMITS:
         return
+    _write(database, session, key_id, limits)
+
+
+def replace_limits(database: Database, session: Session, key_id: str, limits: ApiKeyLimits) -> ApiKeyLimits:
+    """Let `limits` hold for a key whose row `session` has locked, in place of those that it had; the result are these.
+
+    Raises:
+        SchemaError: the database has no table for it. Where nothing was limited and nothing is to be, none is needed.
+    """
+    if limits == NO_LIMITS and not keeps_api_key_limits(database):
+        return NO_LIMITS
+    return _write(database, session, key_id, limits)
+
+
+def _write(database: Database, session: Session, key_id: str, limits: ApiKeyLimits) -> ApiKeyLimits:
+    """Keep them, and no row for none; the result is what was kept before."""
     if not keeps_api_key_limits(database):
         raise _too_old()
-    row = ApiKeyLimitsRow(
-        key_id=key_id,
-        scopes=",".join(sorted(limits.scopes)),
-        max_concurrent=limits.max_concurrent,
-        characters_per_day=limits.characters_per_day,
-    )
     try:
-        session.add(row)
+        row = session.get(ApiKeyLimitsRow, key_id, populate_existing=True)
+        before = _limits(row)
+        if row is not None and limits == NO_LIMITS:
+            session.delete(row)
+        elif limits != NO_LIMITS:
+            row = row or ApiKeyLimitsRow(key_id=key_id)
+            row.scopes = ",".join(sorted(limits.scopes))
+            row.max_concurrent, row.characters_per_day = limits.max_concurrent, limits.characters_per_day
+            session.add(row)
         session.flush()
     except (OperationalError, ProgrammingError) as exc:
         if not is_missing_table(exc):
             raise
         raise _too_old() from exc
+    return before
 
 
 def read_with_limits(database: Database, keys: Select[ApiKeyRow]) -> list[tuple[ApiKeyRow, ApiKeyLimits]]:
@@ -137,5 +156,6 @@ def _limits(row: ApiKeyLimitsRow | None) -> ApiKeyLimits:
 
 def _too_old() -> SchemaError:
     return SchemaError(
-        f"Scopes and limits of keys need schema {SCHEMA_REVISION}; run: {UPGRADE_COMMAND} {SCHEMA_REVISION}"
+        f"Scopes and limits of keys need schema {API_KEY_LIMITS_REVISION};"
+        f" run: {UPGRADE_COMMAND} {API_KEY_LIMITS_REVISION}"
     )

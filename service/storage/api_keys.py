@@ -17,7 +17,15 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.storage.api_key_limits import NO_LIMITS, ApiKeyLimits, add_limits, check_limits, read_with_limits
+from service.errors import ServiceUnavailableError
+from service.storage.api_key_limits import (
+    NO_LIMITS,
+    ApiKeyLimits,
+    add_limits,
+    check_limits,
+    read_with_limits,
+    replace_limits,
+)
 from service.storage.database import Database
 from service.storage.models import ApiKeyRow
 
@@ -46,17 +54,26 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
 
 
+@dataclass(frozen=True)
+class KeyStanding:
+    """Whether what a key has given away opens anything yet, and the key as it is now; None: that is not known."""
+
+    is_good: bool
+    key: ApiKey | None = None
+
+
 class ApiKeys:
     """The `api_keys` table.
 
     A key that was found is remembered for 5 seconds: looking it up took a quarter of the CPU of a speech request
-    (docs/performance.md). So a key revoked by another process is refused 5 seconds later at the latest, or as soon as
-    `forget` is called.
+    (docs/performance.md). So what another process has changed, a revocation or other limits, holds 5 seconds later at
+    the latest, or as soon as `forget` is called.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remembered: dict[str, tuple[float, ApiKey]] = {}  # by digest: until when (monotonic), and the key
+        self._standing: dict[str, tuple[float, KeyStanding]] = {}  # by id: until when (monotonic), and how it stands
         self._forgotten = 0
 
     def create(
@@ -117,10 +134,54 @@ class ApiKeys:
             self._remembered[digest] = (time.monotonic() + REMEMBER_SECONDS, found)
         return found
 
+    def standing(self, key_id: str) -> KeyStanding:
+        """Tell how it stands with what the key has given away, a signed URL; remembered as `verify` does.
+
+        A database that does not answer is no reason to refuse: the key was good when the URL was made, minutes ago.
+        """
+        until, known = self._standing.get(key_id, (0.0, None))
+        if known is not None and time.monotonic() < until:
+            return known
+        forgotten = self._forgotten
+        try:
+            rows = read_with_limits(self._database, select(ApiKeyRow).where(ApiKeyRow.id == key_id))
+            key = _value(*rows[0]) if rows else None
+            known = KeyStanding(key is not None and key.is_good(datetime.now(UTC)), key)
+        except ServiceUnavailableError:
+            known = KeyStanding(is_good=True)
+        if len(self._standing) >= MAX_REMEMBERED:
+            self._standing.clear()
+        if forgotten == self._forgotten:
+            self._standing[key_id] = (time.monotonic() + REMEMBER_SECONDS, known)
+        return known
+
+    def change_limits(
+        self, key_id: str, limits: ApiKeyLimits, *, within: Session | None = None
+    ) -> tuple[ApiKey, ApiKey] | None:
+        """Let `limits` hold for the key in place of those that it has; what it was before, and what it is.
+
+        None: no key of this id opens anything, so there is nothing to limit. `within` is as for `create`.
+
+        Raises:
+            ValueError: the limits are of no use.
+            SchemaError: there are limits, and the database has no table for them yet.
+        """
+        check_limits(limits)
+        with self._database.writing(within) as session:
+            # Locked, because a key without limits has no row there that two who change it at once could meet at.
+            row = session.get(ApiKeyRow, key_id, with_for_update=True, populate_existing=True)
+            if row is None or not _value(row, NO_LIMITS).is_good(datetime.now(UTC)):
+                return None
+            before = replace_limits(self._database, session, key_id, limits)
+            changed = _value(row, before), _value(row, limits)
+        self.forget()
+        return changed
+
     def forget(self) -> None:
-        """Look every key up again: one was revoked by another process."""
+        """Look every key up again: another process has revoked one, or changed what it may do."""
         self._forgotten += 1
         self._remembered.clear()
+        self._standing.clear()
 
     def revoke(self, key_id: str, *, within: Session | None = None) -> bool:
         """End the key for good; False if there is none with this id. A second time changes nothing."""
@@ -129,7 +190,7 @@ class ApiKeys:
             if row is None:
                 return False
             row.revoked_at = row.revoked_at or datetime.now(UTC)
-        self._remembered.clear()
+        self.forget()
         return True
 
     def list_all(self) -> list[ApiKey]:

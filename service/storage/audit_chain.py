@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from service.storage.admin_records import AuditEntry
 
@@ -19,9 +20,32 @@ GENESIS = "0" * 64  # what the first entry has in the place of a hash before it
 PRUNED = "audit.pruned"  # the action that records a pruning: its subject is the last sequence that is gone
 
 
+class ChainProblem(StrEnum):
+    """How a chain is broken."""
+
+    CHANGED = "changed"
+    MISSING = "missing"
+    BEFORE_REPLACED = "before_replaced"
+    REPLACED = "replaced"
+    FALSE_START = "false_start"
+    PRUNED_OTHERWISE = "pruned_otherwise"
+    UNRECORDED = "unrecorded"
+
+
+_SENTENCES: Mapping[ChainProblem, str] = {
+    ChainProblem.CHANGED: "the entry was changed: its hash is not that of its content",
+    ChainProblem.MISSING: "entries are missing: {first} to {last}",
+    ChainProblem.BEFORE_REPLACED: "the entry before it was replaced: its hash is another than the one recorded here",
+    ChainProblem.REPLACED: "the entry was replaced: a pruning records another hash for it",
+    ChainProblem.FALSE_START: "the first entry claims to have one before it",
+    ChainProblem.PRUNED_OTHERWISE: "the entry before it was pruned with another hash than the one recorded here",
+    ChainProblem.UNRECORDED: "entries are missing, and no entry records that they were pruned: {first} to {last}",
+}
+
+
 @dataclass(frozen=True)
 class ChainReport:
-    """What a verification found. `broken_at` is the first sequence that is wrong and `problem` says how."""
+    """What a verification found. `broken_at` is the first sequence that is wrong; `problem`, of this kind, says how."""
 
     entries: int
     first_sequence: int | None
@@ -29,6 +53,12 @@ class ChainReport:
     last_hash: str | None
     broken_at: int | None = None
     problem: str | None = None
+    problem_kind: ChainProblem | None = None
+
+    @property
+    def missing(self) -> tuple[int, int]:
+        """The first and the last sequence that lack before `broken_at`, if some do."""
+        return (self.last_sequence or 0) + 1, (self.broken_at or 0) - 1
 
     @property
     def is_whole(self) -> bool:
@@ -62,34 +92,34 @@ def _recorded(pruning: AuditEntry) -> tuple[int, str | None]:
     return int(pruning.subject), told.get("hash") if isinstance(told, dict) else None
 
 
-def _problem(entry: AuditEntry, last: AuditEntry | None, recorded: dict[int, str | None]) -> str | None:
+def _problem(entry: AuditEntry, last: AuditEntry | None, recorded: dict[int, str | None]) -> ChainProblem | None:
     if entry.hash != entry_hash(entry):
-        return "the entry was changed: its hash is not that of its content"
+        return ChainProblem.CHANGED
     if last is None:
         return _problem_of_start(entry, recorded)
     if entry.sequence != last.sequence + 1:
-        return f"entries are missing: {last.sequence + 1} to {entry.sequence - 1}"
+        return ChainProblem.MISSING
     if entry.previous_hash != last.hash:
-        return "the entry before it was replaced: its hash is another than the one recorded here"
+        return ChainProblem.BEFORE_REPLACED
     if recorded.get(entry.sequence, entry.hash) != entry.hash:
-        return "the entry was replaced: a pruning records another hash for it"
+        return ChainProblem.REPLACED
     return None
 
 
-def _problem_of_start(entry: AuditEntry, recorded: dict[int, str | None]) -> str | None:
+def _problem_of_start(entry: AuditEntry, recorded: dict[int, str | None]) -> ChainProblem | None:
     """What is wrong with `entry` as the first one that is there.
 
     A pruning that was broken off leaves entries which it records as gone. The record has the hash of the last of them,
     so the chain from here to there proves those as well.
     """
     if entry.sequence == 1:
-        return None if entry.previous_hash == GENESIS else "the first entry claims to have one before it"
+        return None if entry.previous_hash == GENESIS else ChainProblem.FALSE_START
     if entry.sequence - 1 in recorded:
         known = recorded[entry.sequence - 1] == entry.previous_hash
-        return None if known else "the entry before it was pruned with another hash than the one recorded here"
+        return None if known else ChainProblem.PRUNED_OTHERWISE
     if any(up_to >= entry.sequence for up_to in recorded):
         return None
-    return f"entries are missing, and no entry records that they were pruned: 1 to {entry.sequence - 1}"
+    return ChainProblem.UNRECORDED
 
 
 def _report(
@@ -98,16 +128,20 @@ def _report(
     last: AuditEntry | None,
     *,
     broken_at: int | None = None,
-    problem: str | None = None,
+    problem: ChainProblem | None = None,
 ) -> ChainReport:
-    return ChainReport(
+    found = ChainReport(
         entries=count,
         first_sequence=first.sequence if first else None,
         last_sequence=last.sequence if last else None,
         last_hash=last.hash if last else None,
         broken_at=broken_at,
-        problem=problem,
+        problem_kind=problem,
     )
+    if problem is None:
+        return found
+    gone_from, gone_to = found.missing
+    return replace(found, problem=_SENTENCES[problem].format(first=gone_from, last=gone_to))
 
 
 def _canonical(value: object) -> object:

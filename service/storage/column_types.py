@@ -89,6 +89,23 @@ class Identifier(TypeDecorator[str]):
         return None if value is None else kept_identifier(value, self.length)
 
 
+class NameList(TypeDecorator[tuple[str, ...]]):
+    """Some of our own short names, with commas; `length` has room for all there are."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 (SQLAlchemy calls it so)
+        return None if value is None else ",".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:  # noqa: ARG002 (SQLAlchemy calls it so)
+        return None if value is None else tuple(filter(None, value.split(",")))
+
+
 class OneOf(TypeDecorator[E]):
     """A member of a closed set; the column has a check constraint that says the same (`allowed`)."""
 

@@ -6,7 +6,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from service.config import Settings
-from service.errors import ConfigurationError, SecretsSourceError
+from service.errors import ConfigurationError, SecretsSourceError, SettingsError
 from service.secret import SecretName
 from service.secrets_sources import make_source
 
@@ -15,7 +15,8 @@ def database_url(settings: Settings) -> str:
     """The URL, with the password from Vault in it if VAULT_DATABASE_PASSWORD_FIELD says so. Print it nowhere.
 
     Raises:
-        ConfigurationError: the password is not to be had, or the URL is none.
+        SettingsError: the URL is none, or names no user.
+        ConfigurationError: the password is not to be had.
     """
     url = settings.database_url.get_secret_value()
     if settings.vault_addr is None or settings.vault_database_password_field is None:
@@ -23,11 +24,11 @@ def database_url(settings: Settings) -> str:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise ConfigurationError("VOCERO_DATABASE_URL: this is not a database URL.") from None
+        raise SettingsError("VOCERO_DATABASE_URL: this is not a database URL.") from None
     if parsed.get_backend_name() == "sqlite":
         return url
     if parsed.username is None:  # SQLAlchemy would leave the password away
-        raise ConfigurationError("VOCERO_DATABASE_URL: name the user; the password from Vault is his.")
+        raise SettingsError("VOCERO_DATABASE_URL: name the user; the password from Vault is his.")
     source = make_source(settings, wanted={SecretName.DATABASE_PASSWORD})
     try:
         password = source.read().values[SecretName.DATABASE_PASSWORD]

@@ -37,7 +37,14 @@ def as_document(record: ConversationRecord) -> dict[str, Any]:
         "legs": [_of(leg, without="conversation_id") for leg in record.legs],
         "utterances": [_of(utterance, without="conversation_id") for utterance in record.utterances],
         "cost": None if record.cost is None else _of(record.cost, without="conversation_id"),
+        "judged_answers": _judged(record),
     }
+
+
+def _judged(record: ConversationRecord) -> list[dict[str, Any]] | None:
+    if record.judged_answers is None:
+        return None
+    return [_of(answer, without="conversation_id") for answer in record.judged_answers]
 
 
 def summary_as_document(summary: ConversationSummary) -> dict[str, Any]:
@@ -52,6 +59,8 @@ def _of(value: Value, without: str = "") -> dict[str, Any]:
 def _json(value: object) -> object:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, tuple):
+        return list(value)
     return value.value if isinstance(value, StrEnum) else value
 
 

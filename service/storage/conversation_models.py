@@ -1,7 +1,8 @@
-"""The tables of what was said: conversations, their legs and utterances, and what ElevenLabs asked for them.
+"""The tables of what was said: conversations, their legs and utterances, how they sounded, and what they cost.
 
 The key decision: a conversation's rows hang on it (ON DELETE CASCADE), so that to erase it is to delete one row; and
-its cost is a table of its own, so that the code also runs on the schema before it (`service.storage.schema`).
+what came later, its cost and the verdicts on its answers, are tables of their own, so that the code also runs on the
+schemas before them (`service.storage.schema`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Float, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.storage.column_types import Identifier, LongText, OneOf, ShortText, UtcDateTime, allowed
+from service.storage.column_types import Identifier, LongText, NameList, OneOf, ShortText, UtcDateTime, allowed
 from service.storage.conversation_records import LONGEST_ID, LONGEST_USER_ID, EndedBy, Speaker
 from service.storage.models import Base
 
@@ -87,6 +88,23 @@ class ConversationCostRow(Base):
     credits: Mapped[int | None] = mapped_column(BigInteger)
     call_seconds: Mapped[int | None] = mapped_column(BigInteger)
     fetched_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JudgedAnswerRow(Base):
+    """How a sampled answer sounded; filled in by whoever knows something."""
+
+    __tablename__ = "judged_answers"
+
+    conversation_id: Mapped[str] = mapped_column(
+        Identifier(LONGEST_ID), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    )
+    leg: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    turn: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    provider: Mapped[str] = mapped_column(Identifier(32))
+    defects: Mapped[tuple[str, ...] | None] = mapped_column(NameList(100))
+    score: Mapped[float | None] = mapped_column(Float)
+    deviation: Mapped[float | None] = mapped_column(Float)
 
 
 class DeploymentRow(Base):

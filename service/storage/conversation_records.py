@@ -91,13 +91,36 @@ class ConversationCost:
 
 
 @dataclass(frozen=True)
+class JudgedAnswer:
+    """How a sampled answer sounded: that of the `turn`th turn, as traces count them, in the `leg`th leg.
+
+    `at` is when its first sound went to the client. `defects` are names of what is wrong with it; empty: nothing, None:
+    not known. `score` is from 1 (bad) to 5, `deviation` what that is above the usual one of its voice; None: not known,
+    or not yet.
+    """
+
+    conversation_id: str
+    leg: int
+    turn: int
+    at: datetime
+    provider: str
+    defects: tuple[str, ...] | None = None
+    score: float | None = None
+    deviation: float | None = None
+
+
+@dataclass(frozen=True)
 class ConversationRecord:
-    """Everything that is kept of a conversation; legs by number, utterances by sequence."""
+    """Everything that is kept of a conversation; legs by number, utterances by sequence.
+
+    `judged_answers` are those whose sound was sampled; None: nobody knows, as there is no place where that is kept.
+    """
 
     summary: ConversationSummary
     legs: tuple[Leg, ...]
     utterances: tuple[Utterance, ...]
     cost: ConversationCost | None = None
+    judged_answers: tuple[JudgedAnswer, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, delete, or_, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -28,6 +28,7 @@ from service.storage.conversation_records import (
 )
 from service.storage.database import Database
 from service.storage.erasures import is_erased
+from service.storage.judged_answers import JudgedAnswers
 from service.storage.pages import Page
 from service.storage.upserts import affected, insert_or_update
 from service.storage.values import value_of, values_of
@@ -37,8 +38,16 @@ MOST_ROWS = 200
 MOST_CONVERSATIONS = 50  # each brings a few rows of legs and costs along
 
 
+class Pruned(NamedTuple):
+    """How many rows of each table one call of `prune` deleted."""
+
+    conversations: int = 0
+    utterances: int = 0
+    judged_answers: int = 0
+
+
 class Conversations:
-    """The tables `conversations`, `legs` and `utterances`.
+    """The tables `conversations`, `legs` and `utterances`, and what hangs on them.
 
     Every method raises ServiceUnavailableError when the database does not answer or is locked for too long; repeating
     the call is safe.
@@ -47,6 +56,7 @@ class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._costs = ConversationCosts(database)
+        self._judged = JudgedAnswers(database)
 
     # --- Writing ---------------------------------------------------------------------------------------------------
 
@@ -136,7 +146,8 @@ class Conversations:
                 legs=tuple(value_of(Leg, leg) for leg in session.scalars(legs)),
                 utterances=tuple(value_of(Utterance, one) for one in session.scalars(said)),
             )
-        return replace(record, cost=self._costs.get(conversation_id))
+        judged = self._judged.of(conversation_id)
+        return replace(record, cost=self._costs.get(conversation_id), judged_answers=judged)
 
     def legs_of(self, ids: Iterable[str]) -> dict[str, tuple[Leg, ...]]:
         """The legs of these conversations (not more than a page of them), by number; one without any is missing."""
@@ -179,6 +190,8 @@ class Conversations:
         while deleted == MOST_ROWS:
             with self._database.writing() as session:
                 deleted = _delete_utterances(session, UtteranceRow.conversation_id == conversation_id)
+        while self._judged.delete([conversation_id], MOST_ROWS) == MOST_ROWS:
+            pass
         with self._database.writing() as session:
             return affected(session, delete(ConversationRow).where(ConversationRow.id == conversation_id)) == 1
 
@@ -187,16 +200,19 @@ class Conversations:
         with self._database.writing() as session:
             return _delete_utterances(session, UtteranceRow.at < before, UtteranceRow.at)
 
-    def prune(self, before: datetime) -> int:
-        """Delete up to 200 rows of the oldest conversations that began before `before`; 0 when none is left."""
+    def prune(self, before: datetime) -> Pruned:
+        """Delete up to 200 rows of the oldest conversations that began before `before`; none when none is left."""
         old = select(ConversationRow.id).where(ConversationRow.started_at < before)
         oldest = old.order_by(ConversationRow.started_at, ConversationRow.id).limit(MOST_CONVERSATIONS)
         with self._database.writing() as session:
             ids = list(session.scalars(oldest))
-            deleted = _delete_utterances(session, UtteranceRow.conversation_id.in_(ids)) if ids else 0
-            if deleted or not ids:
-                return deleted
-            return affected(session, delete(ConversationRow).where(ConversationRow.id.in_(ids)))
+            utterances = _delete_utterances(session, UtteranceRow.conversation_id.in_(ids)) if ids else 0
+        if utterances or not ids:
+            return Pruned(utterances=utterances)
+        if judged := self._judged.delete(ids, MOST_ROWS):
+            return Pruned(judged_answers=judged)
+        with self._database.writing() as session:
+            return Pruned(affected(session, delete(ConversationRow).where(ConversationRow.id.in_(ids))))
 
 
 def _known(session: Session, ids: Iterable[str]) -> set[str]:

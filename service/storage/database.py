@@ -27,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from service import metrics_platform
-from service.errors import ConfigurationError, ServiceUnavailableError
+from service.errors import ServiceUnavailableError, SettingsError
 from service.secret import Secret
 from service.storage.bounded_connection import bounded
 
@@ -151,12 +151,16 @@ def open_database(
     and then we wait for a server that hangs as long as it does).
 
     Raises:
-        ConfigurationError: the URL is of no use; the message never shows it, since it may carry a password.
+        SettingsError: the URL is of no use; the message never shows it, since it may carry a password.
     """
     parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        return Database(_sqlite_engine(parsed, busy_seconds))
-    engine = _postgresql_engine(parsed, lock_seconds, statement_seconds)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    try:
+        if is_sqlite:
+            return Database(_sqlite_engine(parsed, busy_seconds))
+        engine = _postgresql_engine(parsed, lock_seconds, statement_seconds)
+    except (ArgumentError, ValueError, TypeError):  # what stands behind its question mark
+        raise SettingsError("VOCERO_DATABASE_URL: an option behind its question mark cannot be used.") from None
     if password is not None:
         _ask_for_password(engine, password)
     if statement_seconds:
@@ -186,11 +190,11 @@ def _parse(url: str) -> URL:
             parsed = parsed.set(drivername="postgresql+psycopg")
         driver = parsed.get_dialect().driver
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise ConfigurationError("VOCERO_DATABASE_URL: this is not a database URL.") from None
+        raise SettingsError("VOCERO_DATABASE_URL: this is not a database URL.") from None
     if (backend, driver) not in {("sqlite", "pysqlite"), ("postgresql", "psycopg")}:
-        raise ConfigurationError("VOCERO_DATABASE_URL: use sqlite:///FILE or postgresql+psycopg://...")
+        raise SettingsError("VOCERO_DATABASE_URL: use sqlite:///FILE or postgresql+psycopg://...")
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ConfigurationError("VOCERO_DATABASE_URL: SQLite needs a file, as in sqlite:///FILE.")
+        raise SettingsError("VOCERO_DATABASE_URL: SQLite needs a file, as in sqlite:///FILE.")
     return parsed
 
 

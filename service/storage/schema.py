@@ -15,10 +15,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from service.errors import ConfigurationError, SchemaError
 from service.storage.database import Database
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
+API_KEY_LIMITS_REVISION = "0007"
 WITHOUT_CONVERSATION_COSTS = ("0005",)
 WITHOUT_API_KEY_LIMITS = ("0006", *WITHOUT_CONVERSATION_COSTS)
-KNOWN_REVISIONS = (SCHEMA_REVISION, *WITHOUT_API_KEY_LIMITS)
+WITHOUT_JUDGED_ANSWERS = (API_KEY_LIMITS_REVISION, *WITHOUT_API_KEY_LIMITS)
+KNOWN_REVISIONS = (SCHEMA_REVISION, *WITHOUT_JUDGED_ANSWERS)
 UPGRADE_COMMAND = "python -m migrations upgrade"
 
 _REVISIONS = text("SELECT version_num FROM alembic_version")
@@ -62,6 +64,20 @@ def keeps_api_key_limits(database: Database) -> bool:
     if database.revision in WITHOUT_API_KEY_LIMITS:
         look_again(database)
     return database.revision not in WITHOUT_API_KEY_LIMITS
+
+
+def keeps_judged_answers(database: Database) -> bool:
+    """Tell whether there is a table of verdicts on answers.
+
+    A schema that has none, or that nobody knows yet, is asked for again each time: so a running worker finds the table
+    after an upgrade. Whoever finds no table forgets the revision.
+
+    Raises:
+        ServiceUnavailableError: the database does not answer.
+    """
+    if database.revision is None or database.revision in WITHOUT_JUDGED_ANSWERS:
+        look_again(database)
+    return database.revision not in WITHOUT_JUDGED_ANSWERS
 
 
 def look_again(database: Database) -> None:

@@ -23,7 +23,7 @@ import structlog
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from service.errors import ConfigurationError, SecretsSourceError
+from service.errors import SecretsSourceError, SettingsError
 from service.metrics import FailureCause
 
 log = structlog.get_logger(__name__)
@@ -157,14 +157,14 @@ def make_vault_context(address: str, ca_file: Path | None, *, verify: bool) -> s
     """The TLS context for `address`, made once (15 ms of CPU); None for plain http.
 
     Raises:
-        ConfigurationError: `ca_file` cannot be used.
+        SettingsError: `ca_file` cannot be used.
     """
     if not address.startswith("https://"):
         return None
     try:
         context = ssl.create_default_context(cafile=str(ca_file or certifi.where()))
     except OSError as exc:
-        raise ConfigurationError(f"VAULT_CACERT: {ca_file} cannot be used ({exc.strerror or exc}).") from None
+        raise SettingsError(f"VAULT_CACERT: {ca_file} cannot be used ({exc.strerror or exc}).") from None
     if not verify:
         log.warning("Vault's certificate is not checked")
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would say so for each request

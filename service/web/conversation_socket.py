@@ -27,7 +27,7 @@ from service.key_limits import KeyBound, bound_of
 from service.services import Services
 from service.storage import ApiScope
 from service.web.access import check_socket_origin, require_api_key, socket_address
-from service.websocket import UpgradedSocket, WebSocketConnection, take_over
+from service.websocket import WebSocketConnection, take_over
 
 log = structlog.get_logger(__name__)
 CONVERSATION_PATH = "/v1/convai/conversation"
@@ -66,8 +66,6 @@ def blueprint(services: Services) -> Blueprint:
             observation.failed()
             connection.close(1011, "Internal error.")
 
-    # flask-sock has no option for what answers an upgrade.
-    flask_sock.Server = UpgradedSocket
     flask_sock.Sock().route(CONVERSATION_PATH, bp=routes)(converse)
 
     @routes.get(f"{CONVERSATION_PATH}/get-signed-url")
@@ -77,9 +75,8 @@ def blueprint(services: Services) -> Blueprint:
         services.maintenance.check()
         agent_id = _wanted_agent_id()
         single_use = request.args.get("include_conversation_id", "false").lower() == "true"
-        token = services.tickets.issue(
-            Ticket(agent_id=agent_id, bound=bound_of(key)), seconds=settings.signed_url_seconds, single_use=single_use
-        )
+        ticket = Ticket(agent_id=agent_id, bound=bound_of(key), key_id=key.id)
+        token = services.tickets.issue(ticket, seconds=settings.signed_url_seconds, single_use=single_use)
         query = urlencode({"agent_id": agent_id, "conversation_signature": token})
         return jsonify({"signed_url": socket_address(settings, f"{CONVERSATION_PATH}?{query}")})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from service import __version__
-from service.ops_readiness import OK
+from service.ops_readiness import OK, schemas
 from service.services import Services
 
 
@@ -33,6 +33,6 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/version")
     def version() -> Response:
-        return jsonify({"version": __version__})
+        return jsonify({"version": __version__, "schema": schemas([services.readiness.last()])})
 
     return routes

@@ -77,7 +77,7 @@ class SpeechMetrics:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """As PEP 3333."""
-        if not environ["PATH_INFO"].startswith(_SPEECH):
+        if environ["REQUEST_METHOD"] == "GET" or not environ["PATH_INFO"].startswith(_SPEECH):  # GET: a speech socket
             return self._app(environ, start_response)
         environ[_ARRIVED] = arrived = time.perf_counter()
         body = self._app(environ, start_response)

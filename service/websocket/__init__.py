@@ -5,7 +5,7 @@ lose bytes when a reader pauses, read without bound, cost 5 to 10 times as much 
 for each conversation that is opened (docs/architecture.md).
 """
 
-from service.websocket.client import connect, dial, upgrade
+from service.websocket.client import connect, dial, open_tcp, upgrade
 from service.websocket.connection import LentSocket, WebSocketConnection
 from service.websocket.frames import BINARY, TEXT
 from service.websocket.liveness import is_quiet
@@ -25,6 +25,7 @@ __all__ = [
     "connect",
     "dial",
     "is_quiet",
+    "open_tcp",
     "take_over",
     "upgrade",
 ]

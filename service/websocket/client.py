@@ -65,6 +65,18 @@ def dial(url: str, *, connect_seconds: float = 5.0, ssl_context: ssl.SSLContext 
     return _open_socket(parse_url(url), ssl_context, time.monotonic() + connect_seconds)
 
 
+def open_tcp(host: str, port: int, *, seconds: float) -> tuple[socket.socket, float]:
+    """A TCP connection within `seconds`, the look-up of the name included, and the seconds that are left of them.
+
+    Raises:
+        TimeoutError: it took too long.
+        OSError: no connection.
+    """
+    deadline = time.monotonic() + seconds
+    sock = _connect(host, port, deadline)
+    return sock, max(0.0, deadline - time.monotonic())
+
+
 def upgrade(
     sock: socket.socket,
     url: str,
@@ -133,7 +145,7 @@ class _Upgrade:
 def _open_socket(address: SocketAddress, ssl_context: ssl.SSLContext | None, deadline: float) -> socket.socket:
     if address.is_secure and ssl_context is None:
         raise ValueError("a wss: URL needs the shared TLS context")
-    sock = _connect(address, deadline)
+    sock = _connect(address.host, address.port, deadline)
     if not address.is_secure or ssl_context is None:
         return sock
     try:
@@ -144,14 +156,15 @@ def _open_socket(address: SocketAddress, ssl_context: ssl.SSLContext | None, dea
         raise
 
 
-def _connect(address: SocketAddress, deadline: float) -> socket.socket:
-    """A TCP connection to the first of the host's addresses that takes one."""
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """A TCP connection to the first of the host's addresses that takes one; each has its share of the time."""
     failure: OSError = OSError("the host has no address")
-    for family, place in addresses.look_up(address.host, address.port):
+    places = addresses.look_up(host, port, seconds=_left(deadline))
+    for left_over, (family, place) in zip(range(len(places), 0, -1), places, strict=True):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(_left(deadline))
+            sock.settimeout(_left(deadline) / left_over)
             sock.connect(place)
         except OSError as exc:
             sock.close()
@@ -161,7 +174,7 @@ def _connect(address: SocketAddress, deadline: float) -> socket.socket:
             raise
         else:
             return sock
-    addresses.forget(address.host, address.port)
+    addresses.forget(host, port)
     try:
         raise failure
     finally:

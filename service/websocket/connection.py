@@ -322,6 +322,11 @@ class WebSocketConnection:
         """Whether messages can still be sent."""
         return self._sock is not None and not self._close_sent
 
+    @property
+    def peer_close(self) -> ConnectionClosedError | None:
+        """How the peer has ended it; None if it has not, or not in time."""
+        return self._peer_close
+
     def _open_socket(self) -> socket.socket:
         if self._sock is None:
             raise self._peer_close or ConnectionClosedError(1006, "the connection is closed")

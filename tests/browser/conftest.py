@@ -26,16 +26,35 @@ FLAGS = [
 PROVOKED = ("Failed to load resource", "WebSocket connection to")
 
 OpenPage = Callable[..., Page]
+ContextWith = Callable[..., BrowserContext]
 
 expect.set_options(timeout=15_000)  # milliseconds; a busy machine is no reason to fail
 
 
 @pytest.fixture(scope="module")
 def browser(chromium: Path, playwright_driver: Playwright) -> Iterator[Browser]:
-    """Start Chromium once for a module; every test gets a context of its own."""
+    """Start Chromium once for a module."""
     running = playwright_driver.chromium.launch(executable_path=chromium, args=FLAGS)
     yield running
     running.close()
+
+
+@pytest.fixture(scope="module")
+def context_with(browser: Browser) -> ContextWith:
+    """A context with these options, shared by the tests that want them: a new one is half of what opening a page costs.
+
+    What a page stores belongs to its address, and each test has a server on a port of its own.
+    """
+    made: dict[str, BrowserContext] = {}
+
+    def context(*, microphone: bool, **options: Any) -> BrowserContext:
+        key = f"{microphone} {sorted(options.items())}"
+        if key not in made:
+            made[key] = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
+            made[key].grant_permissions(["microphone", "clipboard-read", "clipboard-write"] if microphone else [])
+        return made[key]
+
+    return context
 
 
 @pytest.fixture
@@ -45,24 +64,23 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, stand_in: StandIn) -> Iterator[OpenPage]:
+def open_page(context_with: ContextWith, stand_in: StandIn) -> Iterator[OpenPage]:
     """Open the page with the given context options; afterwards nothing strange may have happened in it."""
-    contexts: list[BrowserContext] = []
+    pages: list[Page] = []
     complaints: list[str] = []
 
     def open_(*, microphone: bool = True, **options: Any) -> Page:
-        context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
-        contexts.append(context)
-        context.grant_permissions(["microphone", "clipboard-read", "clipboard-write"] if microphone else [])
-        page = context.new_page()
+        page = context_with(microphone=microphone, **options).new_page()
+        pages.append(page)
         _watch(page, stand_in, complaints)
         page.goto(stand_in.url)
         expect(page.get_by_test_id("chat")).to_have_attribute("data-ready", "true")
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
+        page.context.set_offline(False)
     assert complaints == []
 
 

@@ -39,9 +39,9 @@ SERVICE_SETTINGS = {
     # A connection that stands ready takes one of the sandbox's places.
     "VOCERO_POOL_AGENTS_MIN_IDLE": "0",
 }
-FIRST_AUDIO_SECONDS = 0.5
+FIRST_AUDIO_SECONDS = 1.0
 HASTY_SETTINGS = {"VOCERO_FIRST_AUDIO_SECONDS": str(FIRST_AUDIO_SECONDS), "VOCERO_AGENT_THINKING_SECONDS": "0.5"}
-"""For talks that are broken: the deadlines are short, because the sandbox needs no time at all."""
+"""For talks that are broken: the deadlines are short, because the sandbox needs no time; a busy machine needs some."""
 
 SANDBOX_OPTIONS = ("--latency-scale", "0", "--no-ears", "--plan", "business", "--agent-slots", "500")
 BATCH = 200

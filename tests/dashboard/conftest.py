@@ -10,6 +10,7 @@ import pytest
 
 from migrations import runner
 from service.storage import open_database
+from tests.conftest import NewRedis
 from tests.dashboard.dashboards import Dashboard, open_dashboard
 
 OpenDashboard = Callable[..., Dashboard]
@@ -32,14 +33,13 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_dashboard_with(
     migrated_database: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    valkey: str,
-    _redis_databases: Iterator[int],
+    new_redis: NewRedis,
 ) -> Iterator[OpenDashboard]:
     """A dashboard with other settings: `open_dashboard_with(dashboard_idle_seconds=0.2)`. It ends with the test."""
     opened: list[Dashboard] = []
 
     def open_one(**settings: Any) -> Dashboard:
-        redis_url = settings.pop("redis_url", None) or valkey.replace("db=0", f"db={next(_redis_databases)}")
+        redis_url = settings.pop("redis_url", None) or new_redis()
         one = open_dashboard(migrated_database, tmp_path_factory.mktemp("dashboard"), redis_url, **settings)
         opened.append(one)
         return one

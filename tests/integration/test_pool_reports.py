@@ -19,13 +19,14 @@ from service.connection_pool import ConnectionPool
 from service.fallback.breaker_report import BreakerReport
 from service.pool_reports import EXPIRY_SECONDS, INDEX_KEY, MAX_WORKERS, PoolReporter, WorkerState, list_reports
 from service.pool_stats import PoolStats
+from tests.conftest import NewRedis
 from tests.servers import free_port
 
 
 @pytest.fixture
-def store(valkey: str, _redis_databases: Iterator[int]) -> Iterator[redis.Redis]:
+def store(new_redis: NewRedis) -> Iterator[redis.Redis]:
     """A database of the test's own: the session's service reports to the first one."""
-    client = redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=5)
+    client = redis.Redis.from_url(new_redis(), socket_timeout=5)
     _forget(client)
     yield client
     _forget(client)

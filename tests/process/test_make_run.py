@@ -11,12 +11,13 @@ import stat
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from scripts import run as launcher
 from scripts.launcher import probes
 from scripts.launcher.waiting import wait_until
 from tests.servers import ROOT, clean_environment, descendants_of, free_port, is_alive
@@ -98,9 +99,9 @@ def assert_all_end(pids: list[int]) -> None:
     wait_until(lambda: not any(is_alive(pid) for pid in pids), END_SECONDS, "the end of every child")
 
 
-def assert_one_line(launched: Launched) -> str:
-    """It ended with code 1 and one line, and had started nothing."""
-    assert launched.wait_until_ended() == 1
+def assert_one_line(launched: Launched, code: int = 1) -> str:
+    """It ended with that code and one line, and had started nothing."""
+    assert launched.wait_until_ended() == code
     assert launched.said.count("\n") == 1, launched.said
     assert not list(launched.state.glob("logs/*")), "nothing may have been started"
     return launched.said
@@ -117,6 +118,7 @@ def assert_state_is_private(launched: Launched) -> None:
 def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_the_next_start_has_the_same_key(
     launch: Launch,
 ) -> None:
+    """Two starts, each of which costs tens of seconds of CPU; so what concerns two launchers is asked here too."""
     first = launch()
     children = first.wait_until_ready()
     assert len(children) >= 6, "Valkey, the sandbox, the dashboard and the service, each with its worker"
@@ -135,6 +137,12 @@ def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_th
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert f"127.0.0.1:{first.port}" in json.load(answer)["signed_url"]
 
+    beside = launch()
+    assert beside.wait_until_ended() == 1
+    assert "another `make run` is using" in beside.said
+    assert beside.said.count("\n") == 1
+    assert probes.answers(f"http://127.0.0.1:{first.port}/livez"), "the first one's state was not touched"
+
     os.kill(first.process.pid, signal.SIGINT)
     assert first.wait_until_ended() == 0
     assert_all_end(children)
@@ -146,23 +154,16 @@ def test_it_serves_the_page_and_its_key_works_and_ctrl_c_ends_every_child_and_th
     assert second.key == first.key
     assert "password lost:" in second.said, "it is shown once"
     assert_state_is_private(second)
-    os.kill(second.process.pid, signal.SIGTERM)
-    assert second.wait_until_ended() == 0
+    os.kill(second.process.pid, signal.SIGKILL)
     assert_all_end(children)
 
 
-def test_a_second_launcher_does_not_touch_the_firsts_state_and_killing_that_outright_leaves_no_child(
-    launch: Launch,
-) -> None:
+@pytest.mark.long  # it is the same handler as Ctrl-C's
+def test_sigterm_ends_every_child_too(launch: Launch) -> None:
     launched = launch()
     children = launched.wait_until_ready()
-    second = launch()
-    assert second.wait_until_ended() == 1
-    assert "another `make run` is using" in second.said
-    assert second.said.count("\n") == 1
-    assert probes.answers(f"http://127.0.0.1:{launched.port}/livez")
-
-    os.kill(launched.process.pid, signal.SIGKILL)
+    os.kill(launched.process.pid, signal.SIGTERM)
+    assert launched.wait_until_ended() == 0
     assert_all_end(children)
 
 
@@ -180,30 +181,63 @@ def test_a_childs_death_ends_the_others_and_is_told_with_its_log(launch: Launch,
     assert f"{name} was ended by SIGKILL. The end of {launched.state}/logs/{name}.log:" in launched.said
 
 
-@pytest.mark.parametrize("variable", ["VOCERO_PORT", "VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT", "VOCERO_DASHBOARD_PORT"])
-def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Launch, variable: str) -> None:
+def test_a_taken_port_is_one_line_with_the_variable_that_changes_it(launch: Launch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = assert_one_line(launch(**{variable: str(port)}))
+        said = assert_one_line(launch(VOCERO_PORT=str(port)))
+    assert said.startswith(f"Port {port} on 127.0.0.1 is taken.")
+    assert "VOCERO_PORT=" in said
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Run the launcher in this process: of what starts nothing, a process of its own costs most."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def run(**environment: str) -> tuple[int, str]:
+        names = ("VOCERO_PORT", "VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT", "VOCERO_DASHBOARD_PORT")
+        settings = {"VOCERO_STATE_DIR": str(tmp_path / "state"), **{name: str(free_port()) for name in names}}
+        monkeypatch.setattr(os, "environ", clean_environment(**{**settings, **environment}))
+        code = launcher.main(["--env-file", os.devnull])
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1, said.err
+        assert not list(tmp_path.glob("state/logs/*")), "nothing may have been started"
+        return code, said.err
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("variable", ["VOCERO_SANDBOX_PORT", "VOCERO_OPS_PORT", "VOCERO_DASHBOARD_PORT"])
+def test_so_is_each_other_port(refused: Callable[..., tuple[int, str]], variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = refused(**{variable: str(port)})
+    assert code == 1
     assert said.startswith(f"Port {port} on 127.0.0.1 is taken.")
     assert f"{variable}=" in said
 
 
 @pytest.mark.parametrize(
-    ("environment", "line"),
+    ("environment", "line", "code"),
     [
-        ({"ELEVENLABS_API_KEY": "hunter2"}, "ELEVENLABS_AGENT_ID is not set"),
-        ({"ELEVENLABS_BASE_URL": "https://api.example"}, "ELEVENLABS_API_KEY is not set"),
-        ({"VOCERO_PORT": "hunter2"}, "VOCERO_PORT: "),
-        ({"VOCERO_SANDBOX_PORT": "hunter2"}, "VOCERO_SANDBOX_PORT: "),
-        ({"VOCERO_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0"}, "VOCERO_REDIS_URL: no answer"),
-        ({"VOCERO_DATABASE_URL": "mysql://u:hunter2@h/d"}, "VOCERO_DATABASE_URL: "),
+        ({"ELEVENLABS_API_KEY": "hunter2"}, "ELEVENLABS_AGENT_ID is not set", 78),
+        ({"ELEVENLABS_BASE_URL": "https://api.example"}, "ELEVENLABS_API_KEY is not set", 78),
+        ({"VOCERO_PORT": "hunter2"}, "VOCERO_PORT: ", 78),
+        ({"VOCERO_SANDBOX_PORT": "hunter2"}, "VOCERO_SANDBOX_PORT: ", 78),
+        ({"VOCERO_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0"}, "VOCERO_REDIS_URL: no answer", 1),
+        ({"VOCERO_DATABASE_URL": "mysql://u:hunter2@h/d"}, "VOCERO_DATABASE_URL: ", 78),
     ],
 )
 def test_a_setting_that_cannot_work_is_one_line_that_names_it(
-    launch: Launch, environment: dict[str, str], line: str
+    refused: Callable[..., tuple[int, str]], environment: dict[str, str], line: str, code: int
 ) -> None:
-    said = assert_one_line(launch(**environment))
+    ended, said = refused(**environment)
+    assert ended == code
     assert said.startswith(line)
     assert "hunter2" not in said
 

@@ -21,6 +21,7 @@ from scripts.launcher.child import ChildFailedError
 from scripts.launcher.waiting import wait_until
 from service import __version__
 from service.metrics import FailureCause, SecretsState
+from service.ports import why_not_free
 from tests import servers
 from tests.parts import require_program
 from tests.servers import ROOT, RunningService, clean_environment, free_port, is_alive
@@ -34,6 +35,16 @@ READ = ("vocero_secrets_read_timestamp_seconds", "")
 VERSION = ("vocero_secrets_version", "")
 
 
+def start_two_workers(folder: Path, **environment: str) -> RunningService:
+    settings = {"VOCERO_WORKERS": "2", "VOCERO_OPS_PORT": str(free_port()), **environment}
+    service = servers.start_service(folder, "", settings, application="tests.counting_application:app")
+    workers = int(settings["VOCERO_WORKERS"])
+    wait_until(lambda: len(service.worker_pids()) == workers)
+    if settings["VOCERO_OPS_PORT"] != "0":  # a signal to a worker that is not up yet would be lost
+        wait_until(lambda: read(service).get(MISSING) == workers)
+    return service
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start gunicorn with two workers, which count what they are told to, and an ops listener."""
@@ -42,18 +53,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start(**environment: str) -> RunningService:
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        settings = {"VOCERO_WORKERS": "2", "VOCERO_OPS_PORT": str(free_port()), **environment}
-        service = servers.start_service(folder, "", settings, application="tests.counting_application:app")
-        started.append(service)
-        workers = int(settings["VOCERO_WORKERS"])
-        wait_until(lambda: len(service.worker_pids()) == workers)
-        if settings["VOCERO_OPS_PORT"] != "0":  # a signal to a worker that is not up yet would be lost
-            wait_until(lambda: read(service).get(MISSING) == workers)
-        return service
+        started.append(start_two_workers(folder, **environment))
+        return started[-1]
 
     yield start
     for service in started:
         service.stop()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One for the tests that end nothing of it; there are secrets in its environment."""
+    running = start_two_workers(tmp_path_factory.mktemp("service"), ELEVENLABS_API_KEY="hunter2", VAULT_TOKEN="hunter2")
+    yield running
+    running.stop()
 
 
 def get(url: str) -> http.client.HTTPResponse:
@@ -112,8 +125,8 @@ def files_folder(service: RunningService) -> Path:
     return Path(Path(f"/proc/{ops_pid(service)}/cmdline").read_text().split("\0")[-2])
 
 
-def test_it_adds_up_what_all_workers_say(start: Start) -> None:
-    service = start()
+def test_it_adds_up_what_all_workers_say(service: RunningService) -> None:
+    before = read(service)[TLS]
     one, other = service.worker_pids()
     tell(service, one, "/failed?cause=tls")
     tell(service, other, "/failed?cause=tls")
@@ -124,7 +137,7 @@ def test_it_adds_up_what_all_workers_say(start: Start) -> None:
     tell(service, other, "/read?at=1000&version=7")
     tell(service, one, "/token?at=3000")
     values = read(service)
-    assert values[TLS] == 3
+    assert values[TLS] == before + 3
     states = {state: values["vocero_secrets_state", state] for state in SecretsState}
     assert states == {"missing": 0, "fresh": 1, "stale": 1, "expired": 0}
     assert (values[READ], values[VERSION]) == (1000, 7), "what is true of the worst worker"
@@ -133,9 +146,9 @@ def test_it_adds_up_what_all_workers_say(start: Start) -> None:
     assert {cause for name, cause in values if name == TLS[0]} == set(FailureCause)
 
 
-def test_what_it_tells_is_as_prometheus_wants_it(start: Start) -> None:
+def test_what_it_tells_is_as_prometheus_wants_it(service: RunningService) -> None:
     promtool = require_program("promtool", remedy="apt-get install prometheus")
-    text = exposed(start())
+    text = exposed(service)
     done = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=20, check=False
     )
@@ -177,8 +190,7 @@ def test_a_worker_that_is_not_replaced_is_not_told_of_any_more(start: Start) -> 
     assert read(service)[TLS] == 2
 
 
-def test_it_answers_while_no_worker_does(start: Start) -> None:
-    service = start()
+def test_it_answers_while_no_worker_does(service: RunningService) -> None:
     tell_all(service, "/are?state=fresh")
     workers = service.worker_pids()
     for pid in workers:
@@ -192,8 +204,8 @@ def test_it_answers_while_no_worker_does(start: Start) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_it_tells_the_version_as_the_service_does(start: Start) -> None:
-    with get(f"{start().ops_url}/version") as answer:
+def test_it_tells_the_version_as_the_service_does(service: RunningService) -> None:
+    with get(f"{service.ops_url}/version") as answer:
         assert json.load(answer)["version"] == __version__
 
 
@@ -205,7 +217,7 @@ def test_it_ends_with_the_master_however_that_ends(start: Start, number: signal.
     os.kill(service.child.pid, number)
     wait_until(lambda: service.child.exit_code is not None, 20)
     wait_until(lambda: not any(is_alive(each) for each in (pid, *workers)), 20)
-    assert probes.why_not_free("127.0.0.1", int(service.environment["VOCERO_OPS_PORT"])) is None
+    assert why_not_free("127.0.0.1", int(service.environment["VOCERO_OPS_PORT"])) is None
     assert "Traceback" not in service.log()
     assert '"exception"' not in service.log()
     if number == signal.SIGKILL:
@@ -220,8 +232,7 @@ def test_another_service_leaves_its_files_alone(start: Start) -> None:
     assert read(service)[TLS] == 1
 
 
-def test_no_worker_holds_its_port_which_would_not_be_free_after_a_kill(start: Start) -> None:
-    service = start()
+def test_no_worker_holds_its_port_which_would_not_be_free_after_a_kill(service: RunningService) -> None:
     descriptor = Path(f"/proc/{ops_pid(service)}/cmdline").read_text().split("\0")[3]
     listening = Path(f"/proc/{ops_pid(service)}/fd/{descriptor}").readlink()
     assert str(listening).startswith("socket:")
@@ -276,8 +287,7 @@ def test_without_it_workers_count_in_their_memory(start: Start) -> None:
         assert "vocero-metrics" not in Path(f"/proc/{pid}/maps").read_text()
 
 
-def test_it_is_not_given_what_the_service_has_in_its_environment(start: Start) -> None:
-    service = start(ELEVENLABS_API_KEY="hunter2", VAULT_TOKEN="hunter2")
+def test_it_is_not_given_what_the_service_has_in_its_environment(service: RunningService) -> None:
     assert "hunter2" in Path(f"/proc/{service.child.pid}/environ").read_text()
     assert "hunter2" not in Path(f"/proc/{ops_pid(service)}/environ").read_text()
 
@@ -287,7 +297,7 @@ def test_the_master_does_not_import_what_a_worker_must_patch_first() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=clean_environment(),
+        env=clean_environment(ELEVENLABS_API_KEY="no key"),
         capture_output=True,
         text=True,
         timeout=60,

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from scripts.launcher import probes
 from scripts.launcher.child import ChildFailedError
 from scripts.launcher.waiting import wait_until
 from tests.conftest import StartService
-from tests.servers import RunningService, is_alive
+from tests.servers import ROOT, RunningService, clean_environment, is_alive
 
 
 def test_it_serves_its_page_and_knows_its_keys(service: RunningService) -> None:
@@ -55,7 +57,7 @@ def test_a_wrong_setting_ends_it_with_one_line(start_service: StartService) -> N
         start_service(VOCERO_IDLE_SECONDS="hunter2")
     lines = str(caught.value).split("\n")
     assert lines[1:] == [
-        "  | vocero: VOCERO_IDLE_SECONDS: Input should be a valid number, unable to parse string as a number."
+        "  | vocero: VOCERO_IDLE_SECONDS: must be a number above 0, 3600 at most, and is text of 7 characters."
     ]
 
 
@@ -70,3 +72,18 @@ def test_a_worker_may_open_a_socket_to_elevenlabs_for_each_of_its_connections(st
     limits = Path(f"/proc/{service.worker_pids()[0]}/limits").read_text()
     line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
     assert int(line.split()[3]) >= 2000
+
+
+def test_what_a_worker_has_imported_is_not_looked_through_for_rubbish() -> None:
+    """A full collection looks at all that is not frozen, and silences every conversation meanwhile (0.6 s seen)."""
+    code = "import gc, service.gunicorn_conf as conf; from types import SimpleNamespace as N\n"
+    code += (
+        "conf.post_fork(N(ops=None, quality=None, roll=N(up=lambda _: None)), N(place=0)); assert not gc.isenabled()\n"
+    )
+    code += "conf.post_worker_init(N(alive=True, place=0, roll=N(up=lambda _: None))); assert gc.isenabled()\n"
+    code += "print(gc.get_freeze_count() > 10_000, len(gc.get_objects()) < 1000)"
+    environment = clean_environment(ELEVENLABS_API_KEY="none")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "True True\n", done.stderr

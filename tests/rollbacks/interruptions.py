@@ -30,7 +30,7 @@ from tests.unit.reversal.filled import fill_database, fill_redis
 STEPS = tuple(FORWARD)
 STEPS_BACK = tuple(BACK)
 FAULTS = ("SIGTERM", "SIGKILL", "database gone", "Redis gone", "disk full")
-APPLY = ("apply", "--yes", "--to", "0006", "--allow-data-loss", "api_key_limits:10", "--drain-seconds", "0")
+APPLY = ("apply", "--yes", "--to", "0007", "--allow-data-loss", "judged_answers:10", "--drain-seconds", "0")
 RESTORE = ("restore", "--yes")
 AFTER_A_FAULT = {ExitCode.DONE, ExitCode.FAILED_UNCHANGED, ExitCode.REFUSED, ExitCode.HALF_WAY}
 

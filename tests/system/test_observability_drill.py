@@ -103,7 +103,7 @@ def stack(folder: Path, start_sandbox: StartSandbox, start_service: StartService
         heard = parts.enter_context(monitoring.webhook())
         tells = parts.enter_context(monitoring.alertmanager(folder, tells=heard, factor=4 * FACTOR))
         target = service.ops_url.removeprefix("http://")
-        watching = parts.enter_context(monitoring.prometheus(folder, target=target, alertmanager=tells, factor=FACTOR))
+        watching = parts.enter_context(monitoring.prometheus(folder, target, alertmanager=tells, factor=FACTOR))
         wait_until(lambda: bool(watching.now('up{job="vocero"} == 1')), LIMIT, "the first scrape")
         yield Stack(service, Scene(service.url, sandbox.url), watching, heard, time.time())
 

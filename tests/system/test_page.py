@@ -44,6 +44,7 @@ def test_a_spoken_question_is_transcribed_answered_audibly_and_captioned(service
     expect(page.get_by_test_id("chat")).to_have_attribute("data-state", "ended")
 
 
+@pytest.mark.long  # the page in Spanish, and Spanish heard and spoken, are tested one by one
 def test_a_spanish_browser_asks_and_is_answered_in_spanish(service, open_page, ears):
     page = open_page(service.url, recording="question-hours-es.wav", locale="es-ES")
     expect(page.locator("html")).to_have_attribute("lang", "es")

@@ -38,6 +38,7 @@ def test_a_network_that_drops_in_the_middle_of_an_answer_loses_and_repeats_nothi
     expect(page.get_by_test_id("chat")).to_have_attribute("data-state", "ended")
 
 
+@pytest.mark.long  # tests/browser shows the same before a stand-in
 def test_a_longer_loss_is_shown_and_what_was_written_meanwhile_is_answered(line, open_page):
     page = open_page(line.url)
     begin(page)

@@ -75,7 +75,7 @@ def test_back_and_forth_while_people_talk(
             assert sum(worker["conversations"] for worker in planned["workers"]) == CALLERS
             done = run(
                 service, tmp_path, "apply", "--yes", "--drain-seconds", "1", "--service-url", service.url,
-                "--allow-data-loss", "api_key_limits:10", "--pg-bin", pg_bin,
+                "--allow-data-loss", "judged_answers:10", "--pg-bin", pg_bin,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr + done.stdout
             assert "2 workers have nothing left" in done.stderr
@@ -86,7 +86,7 @@ def test_back_and_forth_while_people_talk(
         left = store.scan_iter(match="vocero:cache:[0-9]*", count=1000)
         assert not list(left), "what was filled in; what the service has computed since is its own"
 
-    assert runner.current_revision(old_url) == "0006"
+    assert runner.current_revision(old_url) == "0007"
     assert is_ready(service), "the running service goes on with the older schema"
     assert is_ready(start_service(VOCERO_DATABASE_URL=old_url)), "and a new one comes up on it"
     lost = {table: len(old - all_rows(old_url).get(table, set())) for table, old in rows.items()}

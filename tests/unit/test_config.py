@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -13,7 +17,15 @@ from scripts.launcher.plan import LauncherSettings
 from scripts.reversal.options import RollbackSettings
 from service.config import Settings, load_settings
 from service.errors import ConfigurationError
-from tests.servers import OURS
+from service.setting_groups import HEADINGS, grouped
+from service.variables import OURS
+from tests.servers import ROOT
+
+SOURCES = ("service", "dashboard", "sandbox", "scripts", "migrations", "grafana")
+READERS = {"os.environ.get", "os.environ.setdefault", "os.environ.pop", "os.getenv", "find"}
+DEVELOPERS = {"CI", "PATH"}
+GIVEN_BY_COMPOSE = {"VOCERO_VAULT_MODE"}  # which of the two files' Vault it is; nobody chooses it
+"""What only the scripts read that prepare a test run."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +41,39 @@ def test_the_example_file_is_what_the_settings_say() -> None:
 
 def test_the_example_file_lists_each_variable_once_and_nothing_else() -> None:
     lines = env_example.TARGET.read_text().splitlines()
-    listed = [line.removeprefix("# ").partition("=")[0] for line in lines if line.removeprefix("# ").startswith(OURS)]
-    listed = [name for name in listed if name.isupper() and " " not in name]
+    listed = [found[1] for line in lines if (found := re.match(r"# ([A-Z][A-Z0-9_]*)=", line))]
     others = [name for name in env_example.variables(DashboardSettings) if name not in env_example.variables(Settings)]
     read_alone = [name for kind in (LauncherSettings, RollbackSettings) for name in env_example.variables(kind)]
-    assert listed == [*env_example.variables(Settings), *others, *read_alone]
+    assert listed == [*env_example.variables(Settings), *others, *read_alone, *env_example.OTHERS]
+    assert listed[:3] == ["ELEVENLABS_API_KEY", "VAULT_ADDR", "VAULT_TOKEN"], "what everybody looks for stands first"
+
+
+def test_every_heading_is_over_a_setting() -> None:
+    assert HEADINGS.keys() <= Settings.model_fields.keys()
+    assert env_example.DASHBOARD_HEADINGS.keys() <= DashboardSettings.model_fields.keys()
+    assert all(title for title, _ in grouped(Settings.model_fields))
+
+
+def test_the_code_reads_no_variable_that_the_example_file_does_not_have() -> None:
+    files = (env_example.TARGET, ROOT / "deploy" / "compose" / ".env.example")
+    listed = {name for file in files for name in re.findall(r"^# ?([A-Z][A-Z0-9_]*)=", file.read_text(), re.MULTILINE)}
+    read = {name for folder in SOURCES for path in (ROOT / folder).rglob("*.py") for name in _read_by_itself(path)}
+    assert "VOCERO_REDIS_URL" in read, "the launcher does; else nothing is found any more"
+    assert read - listed == DEVELOPERS | GIVEN_BY_COMPOSE
+
+
+def _read_by_itself(path: Path) -> Iterator[str]:
+    """Names of variables that a module gets without a setting: os.environ[...], os.environ.get(...), os.getenv(...)."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        name: ast.expr | None = None
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+            name = node.slice
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in READERS and node.args:
+            name = node.args[0]
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            yield name.value
+        elif name is not None and not isinstance(name, ast.Name | ast.Attribute):
+            raise AssertionError(f"{path}: a variable's name that cannot be read: {ast.unparse(name)}")
 
 
 def test_the_example_file_as_it_stands_changes_nothing() -> None:

@@ -19,6 +19,10 @@ MOST_BYTES = 512_000
 _AT_ONCE = 16_384
 
 
+class TooLongError(requests.RequestException):
+    """The answer has more bytes than any that we want."""
+
+
 class BoundedAdapter(HTTPAdapter):
     """Reads each answer whole, at once, and not beyond the bounds.
 
@@ -53,7 +57,7 @@ def _read(response: requests.Response, until: float) -> bytes:
     while piece := response.raw.read1(_AT_ONCE, decode_content=True):
         body += piece
         if len(body) > MOST_BYTES:
-            raise requests.ConnectionError(f"the answer has more than {MOST_BYTES} bytes")
+            raise TooLongError(f"the answer has more than {MOST_BYTES} bytes")
         if time.monotonic() > until:
             raise requests.Timeout(f"the answer took more than {WHOLE_SECONDS:g} s")
     return bytes(body)

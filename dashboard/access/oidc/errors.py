@@ -21,6 +21,17 @@ class Reason(StrEnum):
     ANOTHER = "another"  # somebody else came back than went away to confirm it
 
 
+class Fault(StrEnum):
+    """What is wrong with a provider that is AWAY: whoever looks after it does something else about each."""
+
+    NETWORK = "network"  # no connection, no name, no answer in time
+    CERTIFICATE = "certificate"  # nobody whom we trust vouches for it
+    ANSWER = "answer"  # another status than 200, no JSON object, or too long
+    ISSUER = "issuer"  # it calls itself otherwise than we do
+    ENDPOINTS = "endpoints"  # an address is missing, or is not https
+    KEYS = "keys"  # its list of keys is empty, or cannot be read
+
+
 class ProviderSignInError(VoceroError):
     """Nobody was signed in; trying again is up to the person. `detail` is for the log: no token, no name."""
 
@@ -28,3 +39,11 @@ class ProviderSignInError(VoceroError):
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
         self.detail = detail
+
+
+class ProviderAwayError(ProviderSignInError):
+    """The provider does not say what it has to say of itself; `fault` is of what kind that is."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(Reason.AWAY, detail)
+        self.fault = fault

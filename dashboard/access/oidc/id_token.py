@@ -23,6 +23,9 @@ LONGEST_TOKEN = 100_000
 LONGEST_SUBJECT = 255  # OpenID Connect Core 2
 
 
+_CURVES = frozenset({"P-256", "P-384", "P-521", "Ed25519"})
+
+
 class UnknownKeyError(Exception):
     """The token names a key that is not among those given: ask the provider for its keys again."""
 
@@ -36,6 +39,17 @@ class Expected:
     nonce: str
     since: float
     now: float
+
+
+def count_usable(keys: KeySet) -> int:
+    """How many of `keys` a signature that we take can be checked with."""
+    return sum(_can_verify(key) for key in keys.keys)
+
+
+def _can_verify(key: Any) -> bool:
+    """By what the key says of itself (RFC 7517, section 4): its kind, what it is for, and its algorithm."""
+    is_of_kind = key.key_type == "RSA" or (key.key_type in {"EC", "OKP"} and key.get("crv") in _CURVES)
+    return is_of_kind and key.get("use") in {None, "sig"} and key.get("alg") in {None, *ALGORITHMS}
 
 
 def check(token: object, keys: KeySet, expected: Expected, *, access_token: str | None = None) -> Mapping[str, Any]:

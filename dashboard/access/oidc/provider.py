@@ -16,13 +16,16 @@ from urllib.parse import urlsplit
 import requests
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from urllib3.exceptions import NameResolutionError
 
-from dashboard.access.oidc.bounded_http import bound
-from dashboard.access.oidc.errors import ProviderSignInError, Reason
+from dashboard.access.oidc.bounded_http import TooLongError, bound
+from dashboard.access.oidc.errors import Fault, ProviderAwayError
 
 REMEMBER_SECONDS = 3600.0
 KEYS_AGAIN_SECONDS = 30.0
 MOST_KEYS = 100
+LONGEST_SHOWN = 200
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -30,18 +33,24 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class Metadata:
     """What we need of the provider's discovery document.
 
+    `client_methods`: how clients may show it who they are; None: it does not say, which means client_secret_basic.
     `names_issuer`: it puts its own name beside each code (RFC 9207), so a code without it is none of its.
     """
 
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
-    takes_basic: bool
+    client_methods: frozenset[str] | None
     names_issuer: bool
+
+    @property
+    def takes_basic(self) -> bool:
+        """Whether a client's secret may come in a header, which is the rule unless the provider says otherwise."""
+        return self.client_methods is None or "client_secret_basic" in self.client_methods
 
 
 class Provider:
-    """The provider of this issuer. Its methods raise ProviderSignInError (AWAY) when it does not tell."""
+    """The provider of this issuer. Its methods raise ProviderAwayError when it does not tell."""
 
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
@@ -55,7 +64,8 @@ class Provider:
             known = self._metadata
         if known is not None and time.monotonic() - known[0] < REMEMBER_SECONDS:
             return known[1]
-        found = self._checked(self._ask(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"))
+        address = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+        found = self._checked(self._ask(address, "discovery document"))
         with self._lock:
             self._metadata = (time.monotonic(), found)
         return found
@@ -67,46 +77,72 @@ class Provider:
         age = None if known is None else time.monotonic() - known[0]
         if known is not None and age is not None and age < (KEYS_AGAIN_SECONDS if again else REMEMBER_SECONDS):
             return known[1]
-        document = self._ask(self.metadata().jwks_uri)
+        document = self._ask(self.metadata().jwks_uri, "list of keys")
         listed = document.get("keys")
         if not isinstance(listed, list) or not 0 < len(listed) <= MOST_KEYS:
-            raise ProviderSignInError(Reason.AWAY, "its list of keys is none, empty or too long")
+            raise ProviderAwayError(Fault.KEYS, "its list of keys is none, empty or too long")
         try:
             found = KeySet.import_key_set({"keys": listed})
         except (JoseError, ValueError, TypeError, KeyError) as exc:
-            raise ProviderSignInError(Reason.AWAY, f"its keys cannot be read: {type(exc).__name__}") from None
+            raise ProviderAwayError(Fault.KEYS, f"its keys cannot be read ({type(exc).__name__})") from None
         with self._lock:
             self._keys = (time.monotonic(), found)
         return found
 
     def _checked(self, document: Mapping[str, Any]) -> Metadata:
         if document.get("issuer") != self.issuer:  # exactly, as OpenID Connect Discovery 4.3 has it
-            raise ProviderSignInError(Reason.AWAY, "it calls itself otherwise than VOCERO_OIDC_ISSUER")
-        addresses = [document.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
-        for address in addresses:
+            raise ProviderAwayError(Fault.ISSUER, f"it calls itself {_shown(document.get('issuer'))}")
+        for name in _ENDPOINTS:
+            address = document.get(name)
             if not isinstance(address, str) or not is_safe(address):
-                raise ProviderSignInError(Reason.AWAY, "an address of its is missing, or is not https")
-        authorization, token, keys = map(str, addresses)
+                what = "is not https" if isinstance(address, str) else "is missing"
+                raise ProviderAwayError(Fault.ENDPOINTS, f"its {name} {what}")
+        authorization, token, keys = (str(document[name]) for name in _ENDPOINTS)
         methods = document.get("token_endpoint_auth_methods_supported")
         return Metadata(
             authorization_endpoint=authorization,
             token_endpoint=token,
             jwks_uri=keys,
-            takes_basic=not isinstance(methods, list) or "client_secret_basic" in methods,
+            client_methods=frozenset(map(str, methods)) if isinstance(methods, list) else None,
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
         )
 
-    def _ask(self, address: str) -> Mapping[str, Any]:
+    def _ask(self, address: str, what: str) -> Mapping[str, Any]:
         with requests.Session() as session:
             bound(session)
             try:
                 answer = session.get(address, headers={"Accept": "application/json"}, allow_redirects=False)
                 document = answer.json() if answer.status_code == 200 else None
             except (requests.RequestException, ValueError) as exc:
-                raise ProviderSignInError(Reason.AWAY, type(exc).__name__) from None
+                raise _away(exc, what) from None
+        if answer.status_code != requests.codes.ok:
+            raise ProviderAwayError(Fault.ANSWER, f"its {what} is answered with {answer.status_code}")
         if not isinstance(document, dict):
-            raise ProviderSignInError(Reason.AWAY, f"it answers {answer.status_code}, or no JSON object")
+            raise ProviderAwayError(Fault.ANSWER, f"its {what} is no JSON object")
         return document
+
+
+def _away(exc: Exception, what: str) -> ProviderAwayError:
+    """By its class: the library's words quote addresses."""
+    if isinstance(exc, requests.exceptions.SSLError):
+        return ProviderAwayError(Fault.CERTIFICATE, f"its certificate is not to be trusted (asked for its {what})")
+    if isinstance(exc, requests.Timeout):
+        return ProviderAwayError(Fault.NETWORK, f"its {what} does not come in time")
+    if isinstance(exc, TooLongError):
+        return ProviderAwayError(Fault.ANSWER, f"its {what} is too long")
+    if isinstance(exc, requests.exceptions.JSONDecodeError):
+        return ProviderAwayError(Fault.ANSWER, f"its {what} is no JSON object")
+    reason = getattr(exc.args[0], "reason", None) if exc.args else None
+    if isinstance(reason, NameResolutionError):
+        return ProviderAwayError(Fault.NETWORK, f"the name of the host that has its {what} is not known here")
+    return ProviderAwayError(Fault.NETWORK, f"its {what} cannot be had ({type(exc).__name__})")
+
+
+def _shown(name: object) -> str:
+    """What it calls itself, as a log and a terminal may have it."""
+    if not isinstance(name, str):
+        return "nothing"
+    return "".join(letter for letter in name if letter.isprintable())[:LONGEST_SHOWN]
 
 
 def is_safe(address: str) -> bool:

@@ -22,6 +22,7 @@ from psycopg import pq
 from scripts.launcher.child import TIED
 from scripts.reversal.databases.keeper import Tell
 from scripts.reversal.failures import StepError
+from service.variables import without_ours
 
 NAMES = ("pg_dump", "pg_restore", "psql")
 VERSION_SECONDS = 10.0
@@ -139,7 +140,7 @@ def environment(arguments: Mapping[str, Any]) -> dict[str, str]:
         option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar
     }
     given = {variables[name]: str(value) for name, value in arguments.items() if name in variables}
-    return {**os.environ, **given, "PGAPPNAME": "vocero rollback", "PGCONNECT_TIMEOUT": "10"}
+    return {**without_ours(os.environ), **given, "PGAPPNAME": "vocero rollback", "PGCONNECT_TIMEOUT": "10"}
 
 
 def _watch(process: subprocess.Popen[bytes], path: Path, tell: Tell) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,20 @@ from scripts.launcher import probes
 from scripts.launcher.child import Child
 from service import __version__
 from service.storage import AdminUsers, open_database
+from tests.conftest import NewRedis
 from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "dashboard/gunicorn_conf.py", "dashboard.wsgi:app"]
 
 
 @pytest.fixture
-def environment(
-    migrated_database: Path, tmp_path: Path, valkey: str, _redis_databases: Iterator[int]
-) -> dict[str, str]:
+def environment(migrated_database: Path, tmp_path: Path, new_redis: NewRedis) -> dict[str, str]:
     """The environment of a dashboard over a migrated database without users."""
     database = tmp_path / "vocero.db"
     shutil.copyfile(migrated_database, database)
     return clean_environment(
         VOCERO_DATABASE_URL=f"sqlite:///{database}",
-        VOCERO_REDIS_URL=valkey.replace("db=0", f"db={next(_redis_databases)}"),
+        VOCERO_REDIS_URL=new_redis(),
         VOCERO_DASHBOARD_PORT=str(free_port()),
     )
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from dashboard.access import passwords as passwords_module
 from dashboard.access.passwords import _NOBODY, WAITING_FOR_EACH_THREAD, Passwords, generate, hash_now
 from scripts.launcher.waiting import wait_until
 from service.errors import RequestError, ServiceUnavailableError
@@ -98,3 +99,18 @@ def test_no_more_wait_than_have_room_and_the_place_is_given_back() -> None:
     assert [each.code for each in refused] == ["too_many_sign_ins"]
     assert passwords.hash("any password")
     passwords.close()
+
+
+def test_what_nobody_waits_for_any_more_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else those who left would still stand before those who come."""
+    hashed: list[str] = []
+    monkeypatch.setattr(passwords_module, "hash_now", hashed.append)
+    executor = ThreadPoolExecutor(1)
+    passwords = Passwords(executor, threads=1, longest_wait=0.05)
+    go_on = threading.Event()
+    executor.submit(go_on.wait, 30)
+    with pytest.raises(ServiceUnavailableError, match="few seconds"):
+        passwords.hash("of one who left")
+    go_on.set()
+    executor.shutdown()  # all that was asked for has been done
+    assert hashed == []

@@ -36,6 +36,17 @@ def test_the_wait_doubles_with_each_failure_up_to_a_minute(dashboard: Dashboard)
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_the_wait_counts_from_the_refusal_however_long_it_took_to_look_at_the_password(dashboard: Dashboard) -> None:
+    throttle, store = dashboard.parts.throttle, dashboard.store
+    for _ in range(FREE_FOR_ACCOUNT):
+        throttle.take("maria", "10.0.0.1")
+    [account] = store.scan_iter("vocero:sign_in:account:*")
+    store.hset(account, "again_at", milliseconds(store) - 1)  # as if its hashing had taken so long
+    throttle.refused("maria", "10.0.0.1")
+    assert wait_of(throttle, "maria", "10.0.0.1") == 1
+    assert int(store.hget(account, "failures") or 0) == FREE_FOR_ACCOUNT
+
+
 def milliseconds(store: redis.Redis) -> int:
     seconds, microseconds = store.time()
     return seconds * 1000 + microseconds // 1000

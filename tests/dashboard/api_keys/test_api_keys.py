@@ -14,6 +14,7 @@ from service.key_limits import KeyLimits
 from service.orders import OrderKind
 from service.orders.taker import Deed, Done, OrderTaker
 from service.storage import ApiKeyLimits, ApiKeys, ApiScope, AuditFilter
+from tests.dashboard.openapi.test_openapi import validator
 
 
 @contextmanager
@@ -102,16 +103,54 @@ def test_a_key_can_end_with_a_day(dashboard):
     assert made["key"]["expires_at"] == f"{day + timedelta(days=1)}T00:00:00+00:00"
 
 
-def test_making_and_revoking_needs_the_password_again(dashboard):
+def test_making_changing_and_revoking_needs_the_password_again(dashboard):
     admin = dashboard.client(confirmed=False)
     made, _ = dashboard.parts.api_keys.create("kept")
-    for path in ("", f"/{made.id}/revoke"):
-        assert admin.post(f"/api/keys{path}", {"name": "x"}).json["error"]["code"] == "confirmation_needed"
-    assert [(key.id, key.revoked_at) for key in dashboard.parts.api_keys.list_all()] == [(made.id, None)]
+    for path in ("", f"/{made.id}/limits", f"/{made.id}/revoke"):
+        body = {"name": "x", "max_concurrent": 1}
+        assert admin.post(f"/api/keys{path}", body).json["error"]["code"] == "confirmation_needed"
+    assert dashboard.parts.api_keys.list_all() == [made]
 
 
-def test_a_key_that_is_not_there_is_said_so(dashboard):
-    assert dashboard.client().post("/api/keys/0123456789abcdef/revoke").status_code == 404
+def test_a_key_that_is_not_there_or_has_ended_is_said_so(dashboard):
+    admin = dashboard.client()
+    revoked, _ = dashboard.parts.api_keys.create("shop")
+    dashboard.parts.api_keys.revoke(revoked.id)
+    for way in ("revoke", "limits"):
+        assert admin.post(f"/api/keys/0123456789abcdef/{way}").status_code == 404
+    answer = admin.post(f"/api/keys/{revoked.id}/limits", {"max_concurrent": 1})
+    assert (answer.status_code, answer.json["error"]["code"]) == (409, "key_ended")
+    assert dashboard.parts.api_keys.list_all()[0].limits == ApiKeyLimits()
+
+
+def test_changed_limits_hold_in_a_worker_that_has_just_used_the_key_and_the_audit_has_both(dashboard):
+    admin, in_a_worker = dashboard.client(), ApiKeys(dashboard.parts.database)
+    made = admin.post("/api/keys", {"name": "shop", "max_concurrent": 3, "characters_per_day": 5000}).json
+    path = f"/api/keys/{made['key']['id']}/limits"
+    with worker_that_forgets(dashboard, in_a_worker):
+        assert in_a_worker.verify(made["secret"]).limits.max_concurrent == 3  # and remembers it for five seconds
+        answer = admin.post(path, {"max_concurrent": 7, "conversation": False}).json
+        assert in_a_worker.verify(made["secret"]).limits == ApiKeyLimits(frozenset({ApiScope.SPEECH}), 7, None)
+        assert admin.post(path, {"max_concurrent": 7, "conversation": False}).status_code == 200  # changes nothing
+    assert (answer["workers"], answer["confirmed"], answer["within_seconds"]) == (1, 1, 0.0)
+    validator({"$ref": "#/components/schemas/Key"}).validate(answer["key"])
+    changed = {"scopes": ["speech"], "max_concurrent": 7, "characters_per_day": None}
+    assert answer["key"].items() >= changed.items()
+    [entry] = dashboard.parts.audit.search(AuditFilter(action="api_key.limits")).items
+    was = {"scopes": ["conversation", "speech"], "max_concurrent": 3, "characters_per_day": 5000}
+    assert (entry.actor, entry.subject) == ("admin", made["key"]["id"])
+    assert json.loads(entry.before).items() >= was.items()
+    assert json.loads(entry.after).items() >= changed.items()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_concurrent": 0}, {"characters_per_day": "9"}, {"speech": False, "conversation": False}]
+)
+def test_limits_that_make_no_sense_change_nothing(dashboard, wrong):
+    kept, _ = dashboard.parts.api_keys.create("shop", limits=ApiKeyLimits(max_concurrent=3))
+    answer = dashboard.client().post(f"/api/keys/{kept.id}/limits", wrong)
+    assert (answer.status_code, answer.json["error"]["param"]) == (422, next(iter(wrong)))
+    assert dashboard.parts.api_keys.list_all() == [kept]
 
 
 def test_a_key_is_made_for_what_it_may_be_used_for_and_its_use_is_shown(dashboard):
@@ -160,4 +199,8 @@ def test_on_a_schema_that_keeps_no_limits_the_answer_says_what_to_run(dashboard)
     assert (answer.status_code, answer.json["error"]["code"]) == (409, "schema_too_old")
     assert "python -m migrations upgrade 0007" in answer.json["error"]["message"]
     assert dashboard.parts.api_keys.list_all() == []
-    assert admin.post("/api/keys", {"name": "shop"}).status_code == 201
+    made = admin.post("/api/keys", {"name": "shop"})
+    assert made.status_code == 201
+    path = f"/api/keys/{made.json['key']['id']}/limits"
+    assert admin.post(path, {"characters_per_day": 1}).json["error"]["code"] == "schema_too_old"
+    assert admin.post(path).status_code == 200

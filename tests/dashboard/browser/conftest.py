@@ -16,9 +16,10 @@ from scripts.launcher import probes
 from scripts.launcher.child import Child
 from service.storage import AdminRole
 from tests.browser.conftest import FLAGS
+from tests.conftest import NewRedis
 from tests.dashboard.browser.scene import set_scene
 from tests.dashboard.dashboards import Dashboard, open_dashboard
-from tests.servers import ROOT, clean_environment, free_port
+from tests.servers import ROOT, clean_environment, free_port, start_until_ready
 
 READY_SECONDS = 60.0
 # Chromium calls these errors although a test provoked them on purpose.
@@ -62,10 +63,8 @@ def run_dashboard(database: Path, folder: Path, redis_url: str) -> RunningDashbo
     )
     running = RunningDashboard(f"http://127.0.0.1:{port}", behind, child)
     try:
-        child.start()
-        child.wait_until_ready(lambda: probes.answers(f"{running.url}/livez"), READY_SECONDS)
+        start_until_ready(child, lambda: probes.answers(f"{running.url}/livez"), READY_SECONDS)
     except BaseException:  # nothing is left running, whatever happened
-        child.stop()
         behind.close()
         raise
     return running
@@ -81,10 +80,10 @@ def browser(chromium: Path, playwright_driver: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def running_dashboard(
-    migrated_database: Path, tmp_path_factory: pytest.TempPathFactory, valkey: str, _redis_databases: Iterator[int]
+    migrated_database: Path, tmp_path_factory: pytest.TempPathFactory, new_redis: NewRedis
 ) -> Iterator[RunningDashboard]:
     """The dashboard, with an outage to look at; the tests of a module share it."""
-    redis_url = valkey.replace("db=0", f"db={next(_redis_databases)}")
+    redis_url = new_redis()
     running = run_dashboard(migrated_database, tmp_path_factory.mktemp("dashboard"), redis_url)
     yield running
     running.child.stop()

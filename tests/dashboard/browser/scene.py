@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.minute_history import MinuteCount
-from service.minute_tally import MinuteTally
+from service.minute_tally import MinuteTally, PoolCounts
 from service.pool_stats import PoolStats
 from service.redis_keys import CACHE
-from service.storage import AdminRole
+from service.storage import AdminRole, JudgedAnswer, JudgedAnswers
 from tests.dashboard.conversations.talks import keep
 from tests.dashboard.dashboards import Dashboard
 from tests.dashboard.workers import breaker, limiter, pool_stats, worker_fields
@@ -89,6 +89,12 @@ def _fill_hour(dashboard: Dashboard) -> None:
         tally.add(MinuteCount.REQUESTS, talks * 9)
         tally.add(MinuteCount.ERRORS, chance.randint(14, 30) if out else chance.randint(0, 1))
         tally.add(MinuteCount.FAILOVERS, chance.randint(16, 34) if out else 0)
+        for pool, lent in (("agents", talks * 4), ("speech", talks)):
+            counts = PoolCounts.of(pool)
+            tally.add(counts.lent_seconds, lent * 60)
+            tally.add(counts.callers, talks * 3)
+            tally.add(counts.wait_seconds, talks * 3 * chance.uniform(0.004, 0.2 if out else 0.02))
+            tally.add(counts.refused, chance.randint(1, 5) if out else 0)
         for _ in range(talks * 3):
             tally.add_first_audio(chance.lognormvariate(-0.3 if out else -0.75, 0.35))
         with dashboard.store.pipeline() as pipeline:
@@ -103,8 +109,16 @@ def _keep_conversations(dashboard: Dashboard) -> None:
         "El jueves a las diez está libre. ¿Se la cambio?", "Sí, gracias.", "Hecho. Le llegará un correo.",
     )  # fmt: skip
     now = datetime.now(UTC).replace(microsecond=0)
+    judged = JudgedAnswers(dashboard.parts.database)
     for number in range(12):
         keep(
             dashboard.parts.database, f"talk_{number:02}", began=now - timedelta(minutes=4 * number + 3), words=words,
             user_id=f"guest-{number}@example.com", switched=number in (0, 3, 4), code=1000 if number != 5 else 1011,
         )  # fmt: skip
+    began = now - timedelta(minutes=4 * 3 + 3)
+    for answer in (
+        JudgedAnswer("talk_03", 1, 1, began + timedelta(seconds=2), "elevenlabs", (), 3.82, 0.04),
+        JudgedAnswer("talk_03", 1, 2, began + timedelta(seconds=6), "elevenlabs", ("clipped", "gaps"), 2.41, -1.37),
+        JudgedAnswer("talk_03", 2, 3, began + timedelta(seconds=33), "local", ("truncated",), 2.0),
+    ):
+        judged.put(answer)

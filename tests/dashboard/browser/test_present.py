@@ -50,6 +50,17 @@ def test_a_pool_is_resized_with_a_reason_and_who_has_done_it_is_said(dashboard_p
     expect(page.locator("details[open] table").first).to_be_visible()  # what was opened stays, though all was freshened
 
 
+def test_the_pools_last_hour_is_drawn_and_stands_in_a_table_too(dashboard_page: DashboardPage) -> None:
+    page = dashboard_page("viewer", "/pool")
+    for pool in ("agents", "speech"):
+        for name in ("lent", "wait", "refused"):
+            expect(page.locator(f"#chart-{pool}-{name} canvas")).to_be_visible()
+    page.locator("#chart-agents-wait .u-over").hover()
+    expect(page.locator("#chart-agents-wait .u-legend")).to_contain_text(" s")
+    page.locator("#hour summary").click()
+    expect(page.locator("#hour-table tbody tr")).to_have_count(12)
+
+
 def test_the_last_hour_is_drawn_and_stands_in_words_beside_it(dashboard_page: DashboardPage) -> None:
     page = dashboard_page("viewer", "/")
     for name in ("first-audio", "errors", "failovers"):

@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from service.storage import AdminRole
-from tests.dashboard.browser.conftest import DashboardPage, RunningDashboard
+from tests.dashboard.browser.conftest import DashboardPage, RunningDashboard, ready
 from tests.dashboard.browser.scene import report_all
 from tests.dashboard.dashboards import PASSWORD
 
@@ -62,6 +62,9 @@ def test_a_session_that_ends_while_somebody_types_loses_nothing(
 ) -> None:
     parts = running_dashboard.behind.parts
     page = dashboard_page("operator", "/fallback")
+    page.route("**/api/live", lambda route: route.abort())  # by which the page would know before the click
+    page.reload()
+    ready(page)
     page.get_by_test_id("switch-conversation").locator("> summary").click()
     page.get_by_test_id("mode-conversation-forced_fallback").check()
     reason = page.get_by_test_id("reason-conversation")
@@ -72,6 +75,7 @@ def test_a_session_that_ends_while_somebody_types_loses_nothing(
     page.get_by_test_id("again-password").fill("not the password")
     page.get_by_test_id("again-submit").click()
     expect(again).to_contain_text("not right")
+    page.unroute("**/api/live")
     page.get_by_test_id("again-password").fill(PASSWORD)
     page.get_by_test_id("again-submit").click()
     expect(again).to_be_hidden()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dashboard.sight.conversations import ConversationState
 from dashboard.web import conversation_words
+from dashboard.web.kinds import DEFECTS
 from dashboard.words import LANGUAGES, all_words
+from service.audio_quality.defects import FAULTS
 from service.conversation.timeline import MomentKind, TurnResult
 from service.metrics_fallback import FailoverCause
+from service.metrics_quality import Defect
 from service.storage import (
     AdminRole,
     AuditFilter,
@@ -18,6 +21,8 @@ from service.storage import (
     ConversationCosts,
     Conversations,
     EndedBy,
+    JudgedAnswer,
+    JudgedAnswers,
     Speaker,
     Utterance,
 )
@@ -40,6 +45,9 @@ def test_a_page_shows_facts_legs_timeline_and_words(dashboard: Dashboard) -> Non
     ):  # fmt: skip
         assert expected in shown, expected
     assert "data-live" not in shown.split("<main", 1)[1]  # it has ended: nothing of it changes
+    in_spanish = dashboard.client().get("/conversations/talk_1", headers={"Accept-Language": "es"}).text
+    assert "tras 2,00 s" in in_spanish
+    assert "2,0 s de mediana" in in_spanish
 
 
 def test_what_people_said_is_text_and_never_markup(dashboard: Dashboard) -> None:
@@ -104,6 +112,40 @@ def test_the_newest_words_of_one_that_goes_on_come_from_redis(dashboard: Dashboa
     assert client.get("/api/conversations/talk_1").json["state"] == ConversationState.LIVE
 
 
+def test_a_page_tells_how_sampled_answers_sounded(dashboard: Dashboard) -> None:
+    keep(dashboard.parts.database, "talk_1", words=("hello",))
+    answers, at = JudgedAnswers(dashboard.parts.database), NOON + timedelta(seconds=7)
+    answers.put(JudgedAnswer("talk_1", 1, 2, at, "elevenlabs", defects=("gaps", "odd"), score=2.61, deviation=-1.04))
+    answers.put(JudgedAnswer("talk_1", 2, 3, at, "local", defects=()))
+    client = dashboard.client(AdminRole.VIEWER)
+    panel = (
+        client.get("/conversations/talk_1").text.partition('id="conversation-quality"')[2].partition("</section>")[0]
+    )
+    for expected in ("0:07", "2.6 of 5", "1.0 below the usual", "has gaps", "odd", "Backup voice", "nothing found"):
+        assert expected in panel, expected
+    in_spanish = client.get("/conversations/talk_1", headers={"Accept-Language": "es"}).text
+    assert "1,0 por debajo de lo habitual" in in_spanish
+    answered = client.get("/api/conversations/talk_1").json["judged_answers"]
+    assert [(one["turn"], one["score"], one["defects"]) for one in answered] == [
+        (2, 2.61, ["gaps", "odd"]),
+        (3, None, []),
+    ]
+    exported = dashboard.client(AdminRole.OPERATOR).get("/api/conversations/talk_1/export").json
+    assert exported["judged_answers"] == answered
+
+
+def test_where_nothing_was_judged_the_page_says_that_only_a_sample_is(dashboard: Dashboard) -> None:
+    keep(dashboard.parts.database, "talk_1")
+    shown = dashboard.client().get("/conversations/talk_1").text
+    assert "None of its answers was judged." in shown
+    assert "Only a sample is: 5 % of the answers" in shown
+    note_in_ledger(dashboard.store, "talk_2", begun("talk_2"))
+    without_database(dashboard)
+    client = dashboard.client()
+    assert "Nobody can say now which answers were judged." in client.get("/conversations/talk_2").text
+    assert client.get("/api/conversations/talk_2").json["judged_answers"] is None
+
+
 def test_an_unknown_one_is_not_found(dashboard: Dashboard) -> None:
     client = dashboard.client()
     assert client.get("/conversations/nobody").status_code == 404
@@ -134,8 +176,10 @@ def test_every_code_that_records_may_have_is_said_in_words(language: str) -> Non
     keys = [f"cause.{cause}" for cause in FailoverCause]
     keys += [f"by.{by}" for by in EndedBy] + [f"speaker_{speaker}" for speaker in Speaker]
     keys += [f"result_{result}" for result in TurnResult] + [kind.value for kind in MomentKind]
-    keys += [f"state_{state}" for state in ConversationState]
+    keys += [f"state_{state}" for state in ConversationState] + [f"defect.{defect}" for defect in Defect]
     assert [key for key in keys if f"conversations.{key}" not in words] == []
+    assert {defect for defect, kind in DEFECTS.items() if kind == "bad"} == FAULTS
+    assert DEFECTS.keys() == set(Defect)
 
 
 def test_a_code_without_a_word_is_shown_as_it_is(dashboard: Dashboard) -> None:

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from dashboard.access.permissions import ROUTES
 from dashboard.web.openapi import api_routes, document
-from service.storage import AdminRole
+from service.storage import AdminRole, JudgedAnswer, JudgedAnswers
+from tests.dashboard.conversations.talks import NOON, keep
 
 OPENAPI = json.loads((Path(__file__).parents[2] / "data" / "openapi-3.1.schema.json").read_text())
 DESCRIBED = document("vocero_session")
@@ -76,10 +77,12 @@ def test_what_is_answered_is_what_the_description_says(dashboard):
     kept, revoked = (admin.post("/api/keys", {"name": name}).json["key"]["id"] for name in ("kept", "revoked"))
     dashboard.parts.api_keys.revoke(revoked)
     assert kept in admin.get("/api/keys").text
+    keep(dashboard.parts.database, "talk_1")
+    JudgedAnswers(dashboard.parts.database).put(JudgedAnswer("talk_1", 1, 1, NOON, "local", ("gaps",), 3.5))
     read = [path for method, path in api_routes() if method == "get" and "{" not in path and path != "/api/live"]
     assert len(read) > 10
-    for path in read:
-        answer = admin.get(path)
+    for path in [*read, "/api/conversations/{conversation_id}"]:
+        answer = admin.get(path.format(conversation_id="talk_1"))
         content = OPERATIONS["get", path]["responses"]["200"]["content"]
         assert (path, answer.status_code, {answer.mimetype}) == (path, 200, set(content))
         if answer.mimetype == "application/json":

@@ -33,3 +33,23 @@ def test_the_hour_and_the_last_five_minutes_are_summed() -> None:
 def test_without_any_minute_everything_is_empty() -> None:
     history = see_history(())
     assert (history.starts, history.hour.requests, history.hour.first_audio_p50, history.steps) == ((), 0, None, ())
+
+
+def test_a_pool_is_told_by_means_and_one_that_goes_on_has_no_mean_yet() -> None:
+    over = Minute(
+        start=0.0,
+        counts={
+            "pool_agents_lent_seconds": 90.0,
+            "pool_agents_callers": 4.0,
+            "pool_agents_wait_seconds": 1.0,
+            "pool_agents_refused": 1.0,
+        },
+    )
+    goes_on = Minute(start=60.0, counts={"pool_agents_lent_seconds": 5.0})
+    history = see_history((over, goes_on))
+    agents = history.pools["agents"]
+    assert agents.lent == (1.5, None)
+    assert agents.mean_wait_seconds == (0.25, None)
+    assert agents.refused == (1, 0)
+    assert history.hour.pools["agents"].lent == 1.5
+    assert history.pools["speech"].mean_wait_seconds == (None, None)

@@ -151,7 +151,7 @@ def test_what_is_wrong_is_said_in_the_readers_language(dashboard):
         "param": "password",
     }
     own = admin.post(f"/api/users/{admin.user.id}", {"enabled": False}, headers=spanish)
-    assert own.json["error"]["message"].startswith("Nadie cambia su propio papel")
+    assert own.json["error"]["message"].startswith("Nadie cambia su propio rol")
 
 
 def test_who_comes_by_the_provider_gets_neither_role_nor_password_here_but_can_be_disabled(dashboard):

@@ -18,7 +18,7 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 _IN_TEMPLATE = re.compile(r"""\bt\(\s*["']([a-z_]+\.[\w.]+)["']\s*[,)]""")
 _IN_SCRIPT = re.compile(r"""\bwords\(\s*["'`]([a-z_]+\.js\.[\w.]+)["'`]\s*[,)]""")
 _IN_ATTRIBUTE = re.compile(r"""data-(?:confirm|done)=["']([\w.]+)["']""")
-_IN_PYTHON = re.compile(r"""\btranslate\(\s*["']([a-z_]+\.[\w.]+)["']""")
+_IN_PYTHON = re.compile(r"""\b(?:translate|Said)\(\s*["']([a-z_]+\.[\w.]+)["']""")
 
 
 def asked_for() -> set[str]:

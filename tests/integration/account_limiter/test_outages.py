@@ -13,7 +13,14 @@ from service.errors import LimiterTimeoutError
 from tests.integration.account_limiter.conftest import MakeLimiter, OwnValkey, client
 
 LIVE, _, OTHER = Priority
+QUICK = {"ttl_seconds": 6.0, "outage_seconds": 2.0}
 SETTINGS = {"cap": 5, "workers": 2, "outage_seconds": 0.2, "ttl_seconds": 3.0}  # a static share of 2
+
+
+@pytest.fixture
+def make_limiter(make_limiter: MakeLimiter) -> MakeLimiter:
+    """What these tests wait for comes with a lease's time."""
+    return lambda **settings: make_limiter(**{**QUICK, **settings})
 
 
 def test_without_redis_a_process_lives_on_its_static_share(own_valkey: OwnValkey, make_limiter: MakeLimiter) -> None:

@@ -13,6 +13,8 @@ from websockets.sync.server import ServerConnection
 
 from scripts.launcher.waiting import wait_until
 from service.audio_quality.sample import Sound
+from service.storage import ConversationFilter, Conversations, JudgedAnswer, open_database
+from tests.conftest import NewRedis
 from tests.integration.conversation.scripted_agent import LIMIT, ScriptedAgent, running_agent
 from tests.integration.failover.conftest import PATIENT, Dial, Listener, dial  # noqa: F401 (fixture)
 from tests.servers import RunningService, free_port, start_service
@@ -32,13 +34,13 @@ def agent() -> Iterator[ScriptedAgent]:
 
 @pytest.fixture(scope="module")
 def service(
-    tmp_path_factory: pytest.TempPathFactory, agent: ScriptedAgent, valkey: str, database_url: str, api_key: str
+    tmp_path_factory: pytest.TempPathFactory, agent: ScriptedAgent, new_redis: NewRedis, database_url: str, api_key: str
 ) -> Iterator[RunningService]:
     settings = {
         "ELEVENLABS_BASE_URL": agent.url,
         "ELEVENLABS_API_KEY": "scripted-key",
         "ELEVENLABS_AGENT_ID": "agent_demo",
-        "VOCERO_REDIS_URL": valkey,
+        "VOCERO_REDIS_URL": new_redis(),
         "VOCERO_DATABASE_URL": database_url,
         "VOCERO_OPS_PORT": str(free_port()),
         "VOCERO_QUALITY_SAMPLE_SHARE": "1",
@@ -60,6 +62,17 @@ def number(service: RunningService, name: str, **labels: str) -> float:
 
 def samples(service: RunningService) -> float:
     return number(service, "vocero_audio_samples_total", provider="elevenlabs")
+
+
+def verdicts(service: RunningService) -> tuple[JudgedAnswer, ...]:
+    """What is kept of how answers sounded, of all conversations."""
+    database = open_database(service.environment["VOCERO_DATABASE_URL"])
+    try:
+        conversations = Conversations(database)
+        kept = [conversations.get(one.id) for one in conversations.search(ConversationFilter()).items]
+        return tuple(one for record in kept if record is not None for one in record.judged_answers or ())
+    finally:
+        database.close()
 
 
 class Talk:
@@ -102,10 +115,15 @@ def test_a_broken_answer_is_counted_and_scored(service: RunningService, talk: Ta
     before = samples(service)
     talk.answered(damage.noise(recording("barge-in-en")))
     wait_until(lambda: samples(service) == before + 1)
+    wait_until(lambda: verdicts(service))
+    (found,) = verdicts(service)
+    assert (found.leg, found.turn, found.provider, found.defects) == (1, 1, "elevenlabs", ("noise",))
     assert number(service, "vocero_audio_broken_total", provider="elevenlabs", defect="noise") == 1
     assert number(service, "vocero_audio_broken_total", provider="elevenlabs") == 1
     scored = number(service, "vocero_audio_quality_models")
     assert number(service, "elevenlabs_audio_quality_score_count", provider="elevenlabs") == scored
+    if scored:
+        wait_until(lambda: verdicts(service)[0].score == 1.0)
 
 
 def test_an_interrupted_answer_is_not_judged(service: RunningService, talk: Talk) -> None:

@@ -30,7 +30,8 @@ def stage(start_stage: StartStage) -> Iterator[Stage]:
     os.kill(started.sandbox.child.pid, signal.SIGCONT)  # else it does not end
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+# One that hangs is harder to see than one that is dead.
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGSTOP])
 def test_everybody_goes_on_where_they_were(stage: Stage, number: signal.Signals) -> None:
     answers = campaign.answers()
     talks = [

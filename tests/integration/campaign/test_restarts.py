@@ -24,6 +24,7 @@ CALLERS = 10
 PAUSE_SECONDS = 1.0
 SETTINGS = {
     **SERVICE_SETTINGS,
+    "VOCERO_WORKERS": "1",  # of each node: `python -m soak restarts` has several
     "VOCERO_DRAIN_TURN_SECONDS": "2",
     "VOCERO_RECONNECT_SPREAD_SECONDS": "1",
 }

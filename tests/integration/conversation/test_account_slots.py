@@ -21,7 +21,7 @@ def agent():
 
 
 @pytest.fixture
-def crowded(start_scripted, agent, valkey, _redis_databases):
+def crowded(start_scripted, agent, new_redis):
     """A service whose account has one slot for conversations."""
 
     def start(wait_seconds: float, **settings: str):
@@ -31,7 +31,7 @@ def crowded(start_scripted, agent, valkey, _redis_databases):
             VOCERO_AGENTS_CONCURRENCY="1",
             VOCERO_SLOT_WAIT_SECONDS=str(wait_seconds),
             VOCERO_RETRY_TOTAL_SECONDS="60",
-            VOCERO_REDIS_URL=valkey.replace("db=0", f"db={next(_redis_databases)}"),
+            VOCERO_REDIS_URL=new_redis(),
             **settings,
         )
 

@@ -13,6 +13,7 @@ from service.account_limiter import AccountLimiter
 from service.elevenlabs.account_slots import AccountSlots
 from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.errors import UpstreamError
+from tests.conftest import NewRedis
 from tests.keys import one_key
 from tests.parts import require_module
 
@@ -21,8 +22,8 @@ VOICE = "21m00Tcm4TlvDq8ikWAM"
 
 
 @pytest.fixture
-def limiter(valkey: str, _redis_databases: Iterator[int]) -> AccountLimiter:
-    store = redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=1)
+def limiter(new_redis: NewRedis) -> AccountLimiter:
+    store = redis.Redis.from_url(new_redis(), socket_timeout=1)
     return AccountLimiter(store, name="speech", cap=PLAN_SLOTS, max_waiting=50)
 
 

@@ -76,8 +76,8 @@ def dial() -> Iterator[Dial]:
     require_module("espeakng_loader", "local")  # users must not hear tones, so without a voice nobody steps in
     with ExitStack() as stack:
 
-        def dial_one(service: Any, *, resume: dict[str, Any] | None = None) -> Listener:
-            query = QUERY if resume is None else "resume=true&vocero_events=true"
+        def dial_one(service: Any, *, resume: dict[str, Any] | None = None, query: str = QUERY) -> Listener:
+            query = query if resume is None else "resume=true&vocero_events=true"
             url = f"{service.ws_url}/v1/convai/conversation?{query}"
             socket = stack.enter_context(_ending(url))
             first = {"type": "conversation_initiation_client_data"}

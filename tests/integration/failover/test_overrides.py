@@ -15,6 +15,7 @@ from service.fallback.overrides import OverrideBoard
 from service.pool_reports import list_reports
 from service.storage import ApiKeys, Capability, OverrideMode, Overrides, open_database
 from tests import servers
+from tests.conftest import NewRedis
 from tests.integration.failover.conftest import PATIENT, Dial
 from tests.servers import RunningSandbox, RunningService
 
@@ -54,15 +55,14 @@ def service(
     own_sandbox: RunningSandbox,
     tmp_path_factory: pytest.TempPathFactory,
     service_settings: dict[str, str],
-    valkey: str,
-    _redis_databases: Iterator[int],
+    new_redis: NewRedis,
 ) -> Iterator[RunningService]:
     """For all of these, with a database and a Redis that no other service obeys; each test leaves no override."""
     folder = tmp_path_factory.mktemp("obeying")
     ours = {
         "ELEVENLABS_BASE_URL": own_sandbox.url,
         "VOCERO_DATABASE_URL": f"sqlite:///{folder}/vocero.db",
-        "VOCERO_REDIS_URL": valkey.replace("db=0", f"db={next(_redis_databases)}"),
+        "VOCERO_REDIS_URL": new_redis(),
     }
     runner.upgrade(ours["VOCERO_DATABASE_URL"])
     database = open_database(ours["VOCERO_DATABASE_URL"])

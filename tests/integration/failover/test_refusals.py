@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import servers
+from tests.conftest import NewRedis
 from tests.integration.failover.conftest import PATIENT, Dial
 from tests.servers import RunningSandbox, RunningService
 
@@ -27,12 +28,17 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbo
 
 @pytest.fixture(scope="module")
 def refused(
-    tmp_path_factory: pytest.TempPathFactory, refusing: RunningSandbox, service_settings: dict[str, str], api_key: str
+    tmp_path_factory: pytest.TempPathFactory,
+    refusing: RunningSandbox,
+    service_settings: dict[str, str],
+    api_key: str,
+    new_redis: NewRedis,
 ) -> Iterator[RunningService]:
     settings = {
         **service_settings,
         **PATIENT,
         "ELEVENLABS_BASE_URL": refusing.url,
+        "VOCERO_REDIS_URL": new_redis(),
         "VOCERO_BREAKER_ENABLED": "false",  # each conversation is to be refused anew
         "VOCERO_RETRY_BASE_SECONDS": "0.05",
         "VOCERO_LEG_OPENING_SECONDS": "2",

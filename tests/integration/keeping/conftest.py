@@ -14,6 +14,7 @@ from service.elevenlabs.elevenlabs_service import ElevenLabsService
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
 from tests import servers
+from tests.conftest import NewRedis
 from tests.integration.sandbox_agents.caller import LIMIT, OPEN, address, calling
 from tests.keys import one_key
 from tests.unit.storage.conftest import (  # noqa: F401 (fixtures)
@@ -30,12 +31,9 @@ Break = Callable[..., None]
 
 
 @pytest.fixture
-def redis_url(valkey: str, _redis_databases: Iterator[int]) -> str:
+def redis_url(new_redis: NewRedis) -> str:
     """The URL of an empty Redis database that only this test uses."""
-    url = valkey.replace("db=0", f"db={next(_redis_databases)}")
-    with redis.Redis.from_url(url, socket_timeout=5) as client:
-        client.flushdb()
-    return url
+    return new_redis()
 
 
 @pytest.fixture

@@ -93,6 +93,20 @@ def test_a_conversation_goes_at_its_exact_border_with_all_that_hangs_on_it(
     assert counts(database) == {"conversations": 1, "legs": 1, "utterances": 0, "conversation_costs": 0}
 
 
+def test_what_was_said_after_the_border_goes_with_its_conversation_and_is_counted_as_what_it_is(
+    database: Database, store: redis.Redis
+) -> None:
+    keep(database, "c", at=NOON - 365 * DAY - timedelta(seconds=2), said=5)
+    year = Periods(transcripts=365 * DAY, conversations=365 * DAY, audit=365 * DAY, tombstones=400 * DAY)
+    before = deleted(metrics.KeptKind.UTTERANCE), deleted(metrics.KeptKind.CONVERSATION)
+    result = run(database, store, periods=year)
+    assert (result["utterances"], result["conversations"]) == (5, 1)
+    assert (deleted(metrics.KeptKind.UTTERANCE), deleted(metrics.KeptKind.CONVERSATION)) == (
+        before[0] + 5,
+        before[1] + 1,
+    )
+
+
 def test_what_was_said_is_never_kept_longer_than_its_conversation(database: Database, store: redis.Redis) -> None:
     keep(database, "c", at=NOON - 10 * DAY)
     short = Periods(transcripts=30 * DAY, conversations=5 * DAY, audit=365 * DAY, tombstones=400 * DAY)

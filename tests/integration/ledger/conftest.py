@@ -17,6 +17,7 @@ from service.conversation.ledger import Ledger
 from service.storage import Conversations, Database
 from service.storage.record_writer import RecordWriter
 from tests import servers
+from tests.conftest import NewRedis
 from tests.ledgers.stores import connect_patiently, hasty
 from tests.unit.storage.conftest import (  # noqa: F401 (fixtures)
     database,
@@ -31,12 +32,9 @@ MakeLedger = Callable[..., Ledger]
 
 
 @pytest.fixture
-def redis_url(valkey: str, _redis_databases: Iterator[int]) -> str:
+def redis_url(new_redis: NewRedis) -> str:
     """The URL of an empty Redis database that only this test uses."""
-    url = valkey.replace("db=0", f"db={next(_redis_databases)}")
-    with redis.Redis.from_url(url, socket_timeout=5) as client:
-        client.flushdb()
-    return url
+    return new_redis()
 
 
 @pytest.fixture

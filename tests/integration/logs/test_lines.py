@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests import servers
+from tests.conftest import NewRedis
 from tests.integration.failover.conftest import LIMIT, PATIENT, Dial, dial  # noqa: F401
 from tests.servers import RunningSandbox, RunningService
 
@@ -23,11 +24,13 @@ def service(
     tmp_path_factory: pytest.TempPathFactory,
     service_settings: dict[str, str],
     api_key: str,
+    new_redis: NewRedis,
 ) -> Iterator[RunningService]:
     """A service behind one proxy, as far as it knows."""
     settings = {
         **service_settings,
         **PATIENT,
+        "VOCERO_REDIS_URL": new_redis(),
         "VOCERO_LOG_LEVEL": "info",
         "VOCERO_TRUSTED_PROXIES": "1",
     }

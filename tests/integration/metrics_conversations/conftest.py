@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from tests.conftest import NewRedis
 from tests.integration.conversation.scripted_agent import ScriptedAgent, running_agent
 from tests.integration.failover.conftest import PATIENT, dial  # noqa: F401 (fixture)
 from tests.servers import RunningService, free_port, start_service
@@ -27,13 +28,13 @@ def agent() -> Iterator[ScriptedAgent]:
 
 @pytest.fixture(scope="package")
 def service(
-    tmp_path_factory: pytest.TempPathFactory, agent: ScriptedAgent, valkey: str, database_url: str, api_key: str
+    tmp_path_factory: pytest.TempPathFactory, agent: ScriptedAgent, new_redis: NewRedis, database_url: str, api_key: str
 ) -> Iterator[RunningService]:
     settings = {
         "ELEVENLABS_BASE_URL": agent.url,
         "ELEVENLABS_API_KEY": "scripted-key",
         "ELEVENLABS_AGENT_ID": "agent_demo",
-        "VOCERO_REDIS_URL": valkey,
+        "VOCERO_REDIS_URL": new_redis(),
         "VOCERO_DATABASE_URL": database_url,
         "VOCERO_OPS_PORT": str(free_port()),
         "VOCERO_BREAKER_ENABLED": "false",  # each conversation begins at the agent

@@ -22,10 +22,12 @@ from service.elevenlabs.gauges import UpstreamGauges
 from service.elevenlabs.pool_options import PoolOptions
 from service.elevenlabs.vocabulary import SpeechRoute
 from service.errors import LimiterTimeoutError, PoolTimeoutError, UpstreamError
+from service.minute_tally import TALLY, MinuteCount
 from service.pool_reports import PoolReporter, list_reports
 from service.pool_stats import PoolStats
 from service.retry import Retrier, RetryPolicy
 from service.retry_budget import RetryBudget
+from tests.conftest import NewRedis
 from tests.integration.metrics_upstream.conftest import Arm, StartElevenLabs, retrier
 from tests.keys import one_key
 from tests.servers import free_port
@@ -92,6 +94,7 @@ def test_speech_uses_its_connection_again_and_leaves_it_idle(start_elevenlabs: S
 def test_who_waits_in_vain_is_a_timeout_and_its_wait_is_known(start_elevenlabs: StartElevenLabs, told: Told) -> None:
     service = start_elevenlabs(agents_pool=PoolOptions(max_size=1, max_waiting=3, timeout_seconds=0.3))
     gauges = UpstreamGauges([service])
+    TALLY.take()
     failures: list[Exception] = []
 
     def wait() -> None:
@@ -113,6 +116,10 @@ def test_who_waits_in_vain_is_a_timeout_and_its_wait_is_known(start_elevenlabs: 
     gauges.tell()
     assert len(failures) == 1
     assert now("vocero_pool_waiting", pool="agents") == 0
+    minute = TALLY.take()
+    assert (minute[MinuteCount.POOL_AGENTS_CALLERS], minute[MinuteCount.POOL_AGENTS_REFUSED]) == (2, 1)
+    assert minute[MinuteCount.POOL_AGENTS_WAIT_SECONDS] >= 0.3
+    assert minute[MinuteCount.POOL_AGENTS_LENT_SECONDS] > 0
     assert told.more(EVENTS)["timeout agents"] == 1
     assert told.more("vocero_pool_wait_seconds_sum")["agents"] >= 0.3
 
@@ -173,9 +180,8 @@ def test_the_numbers_are_told_each_second_though_redis_is_away(start_elevenlabs:
 
 
 @pytest.fixture
-def limiter(valkey: str, _redis_databases: Iterator[int]) -> AccountLimiter:
-    store = redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=1)
-    store.flushdb()
+def limiter(new_redis: NewRedis) -> AccountLimiter:
+    store = redis.Redis.from_url(new_redis(), socket_timeout=1)
     return AccountLimiter(store, name="agents", cap=2, reserved_share=0.0)
 
 
@@ -287,13 +293,12 @@ def test_what_nobody_repeats_is_not_in_the_way(start_elevenlabs: StartElevenLabs
 
 
 def test_metrics_that_cannot_be_told_do_not_keep_a_worker_from_reporting(
-    valkey: str, _redis_databases: Iterator[int], capsys: pytest.CaptureFixture[str]
+    new_redis: NewRedis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
         raise OSError("no space left")
 
-    with redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=1) as store:
-        store.flushdb()
+    with redis.Redis.from_url(new_redis(), socket_timeout=1) as store:
         counted = itertools.count()
         reporter = PoolReporter(
             store, node="n", worker="w", pools=lambda: [PoolStats(name="agents", served=next(counted))], tell=fail

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import ServiceUnavailableError
 from service.measured_redis import MeasuredRedis
 from service.storage import Database, open_database
-from tests.conftest import empty_redis
+from tests.conftest import NewRedis
 from tests.servers import free_port
 
 
@@ -35,9 +35,8 @@ def grown(before: dict[str, float]) -> dict[str, float]:
 
 
 @pytest.fixture
-def store(valkey: str, _redis_databases: Iterator[int]) -> Iterator[MeasuredRedis]:
-    url = valkey.replace("db=0", f"db={next(_redis_databases)}")
-    empty_redis(url)
+def store(new_redis: NewRedis) -> Iterator[MeasuredRedis]:
+    url = new_redis()
     with MeasuredRedis.from_url(url, socket_timeout=5) as client:
         yield client
 

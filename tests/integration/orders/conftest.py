@@ -10,17 +10,16 @@ import redis
 from service.metrics_platform import OrderKind
 from service.orders import OrderDesk
 from service.orders.taker import Deed, OrderTaker
+from tests.conftest import NewRedis
 
 StartTaker = Callable[[str, Mapping[OrderKind, Deed]], OrderTaker]
 
 
 @pytest.fixture
-def store(valkey: str, _redis_databases: Iterator[int]) -> Iterator[redis.Redis]:
+def store(new_redis: NewRedis) -> Iterator[redis.Redis]:
     """A database of the test's own: workers of the session take orders in the first one."""
-    client = redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=5)
-    client.flushdb()
+    client = redis.Redis.from_url(new_redis(), socket_timeout=5)
     yield client
-    client.flushdb()
     client.close()
 
 

@@ -99,7 +99,9 @@ def test_a_pool_is_resized_drained_and_refilled_by_its_name(give: Give, report: 
     (before,) = [pool for pool in report().pools if pool.name == "speech"]
     answer = give(OrderKind.POOL_RESIZE, pool="speech", min_idle=0, max_size=before.max_size + 1)
     assert answer.is_done
-    assert answer.details == {"before": {"min_idle": before.min_idle, "max_size": before.max_size}}
+    held = {"min_idle": before.min_idle, "max_size": before.max_size}
+    assert answer.details == {"before": held, "min_idle": 0, "max_size": before.max_size + 1}
+    assert answer.said == "pool_resized"
     wait_until(
         lambda: before.max_size + 1 in [pool.max_size for pool in report().pools], SECONDS, "the report shows it"
     )

@@ -70,7 +70,7 @@ class OpenAiServer:
     def answer(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         """What a request gets."""
         is_form = headers.get("content-type", "").startswith("multipart/form-data")
-        document = body if is_form else json.loads(body)
+        document = body if is_form or not body else json.loads(body)
         self.requests.append((path, document))
         self.headers.append(headers)
         if self.hang is not None:
@@ -100,8 +100,11 @@ class OpenAiServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, media_type, content = server.answer(self.path.removeprefix("/v1"), body, headers)
                 self.send_response(status)

@@ -206,6 +206,15 @@ def test_forged_foreign_used_and_expired_tokens_are_told_apart(
     assert len(office) == 1
 
 
+def test_a_state_that_lacks_for_a_moment_is_waited_for(
+    make_office: MakeOffice, is_written: Known, conversation_id: str, store: redis.Redis
+) -> None:
+    owner, other = make_office(heartbeat_seconds=0.2), make_office()
+    token = written_token(held(owner, conversation_id), is_written)
+    store.delete(conversation_key(conversation_id, "resume"))  # until the owner's next heartbeat
+    assert other.claim(token).fence == 2
+
+
 def test_a_conversation_that_was_erased_cannot_be_resumed(
     make_office: MakeOffice, is_written: Known, conversation_id: str, store: redis.Redis
 ) -> None:

@@ -23,7 +23,6 @@ from tests.servers import descendants_of, free_port
 CANARIES = {
     "elevenlabs_api_key": "sk_canary-7a31-elevenlabs",
     "ticket_signing_key": "canary-7a31-tickets",
-    "session_key": "canary-7a31-sessions",
 }
 LATER = "sk_canary-7a31-rotated"
 
@@ -82,7 +81,6 @@ def test_no_secret_is_found_in_logs_metrics_pages_redis_database_environment_or_
         VAULT_ROLE_ID=role_id,
         VAULT_SECRET_ID_FILE=str(secret_id_file),
         VAULT_TICKET_SIGNING_KEY_FIELD="ticket_signing_key",
-        VAULT_SESSION_KEY_FIELD="session_key",
     )
     with ScriptedUpstream(misbehave) as upstream:
         service = start_service(

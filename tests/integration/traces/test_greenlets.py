@@ -25,6 +25,6 @@ def test_spans_are_sent_beside_the_conversations(collector: Collector, hangs: bo
     )
     assert ran.returncode == 0, ran.stderr
     longest, closing = (int(number) for number in ran.stdout.split()[-2:])
-    assert longest < 250, "milliseconds; a tick is 10"
+    assert longest < 1000, "milliseconds; a tick is 10, and a worker that was held up would have stood still for 1500"
     assert closing < 2500
     assert len(collector.spans) == (0 if hangs else 300)

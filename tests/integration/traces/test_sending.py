@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -130,6 +131,8 @@ def test_a_collector_that_hangs_costs_nobody_time_and_no_more_memory_than_is_all
     begun = time.monotonic()
     traces.close(0.2)
     assert time.monotonic() - begun < 2.0
+    collector.hangs = False  # what its thread says of it belongs to no other test
+    wait_until(lambda: "traces" not in {thread.name for thread in threading.enumerate()}, LIMIT, "the thread's end")
 
 
 def test_a_collector_that_refuses_is_told_of_once_and_then_that_it_is_well_again(

@@ -13,7 +13,7 @@ import requests
 from scripts.launcher.waiting import wait_until
 from service.traces import trace_id_of
 from tests import servers
-from tests.conftest import StartService
+from tests.conftest import NewRedis, StartService
 from tests.integration.failover.conftest import LIMIT, PATIENT, Dial, dial  # noqa: F401
 from tests.integration.failover.test_coming_back import resume_of
 from tests.parts import require_module
@@ -34,9 +34,14 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def service(
-    tmp_path_factory: pytest.TempPathFactory, service_settings: dict[str, str], api_key: str, collector: Collector
+    tmp_path_factory: pytest.TempPathFactory,
+    service_settings: dict[str, str],
+    api_key: str,
+    collector: Collector,
+    new_redis: NewRedis,
 ) -> Iterator[RunningService]:
-    settings = {**service_settings, **PATIENT, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.base}
+    ours = {"VOCERO_REDIS_URL": new_redis(), "OTEL_EXPORTER_OTLP_ENDPOINT": collector.base}
+    settings = {**service_settings, **PATIENT, **ours}
     running = servers.start_service(tmp_path_factory.mktemp("traced"), api_key, settings)
     yield running
     running.discard()

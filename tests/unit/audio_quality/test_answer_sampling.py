@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
+
 import pytest
 
 from service.audio_quality.answer_sampling import AnswerSampling, TakeCopy
 from service.audio_quality.sample import Sample
 from service.audio_quality.tap import MAX_MESSAGES, AnswerTap
+from service.storage import Leg
 
 
 class Talk:
@@ -43,6 +47,18 @@ def test_each_answer_is_handed_in_with_its_own_sound_and_words(talk: Talk) -> No
         talk.sampling.turn_ended(is_answered=True)
     assert [(each.messages, each.characters) for each in talk.samples] == [((b"1",), 6), ((b"2",), 16)]
     assert {(each.provider, each.voice) for each in talk.samples} == {("elevenlabs", "agent_1")}
+
+
+def test_an_answer_is_named_by_its_conversation_leg_and_turn_and_by_when_it_began(talk: Talk) -> None:
+    before = time.time()
+    talk.audio(b"1", b"2")
+    after = time.time()
+    leg = Leg("conv_1", 2, "local", datetime.now(UTC))
+    talk.sampling.turn_ended(is_answered=True, leg=leg, turn=7)
+    (name,) = [each.answer for each in talk.samples]
+    assert name is not None
+    assert (name.conversation_id, name.leg, name.turn) == ("conv_1", 2, 7)
+    assert before <= name.began_at <= after
 
 
 def test_an_interrupted_answer_is_not_judged_and_the_next_one_is(talk: Talk) -> None:

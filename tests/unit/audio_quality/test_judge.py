@@ -10,7 +10,7 @@ import pytest
 from service.audio_quality import judge as judging
 from service.audio_quality.baselines import KEPT_VOICES, LEAST_ANSWERS, Baselines
 from service.audio_quality.judge import Judge, Score, Verdict
-from service.audio_quality.sample import Floats, Sound, UnreadableSoundError
+from service.audio_quality.sample import AnswerName, Floats, Sound, UnreadableSoundError
 from service.audio_quality.speech_models import WINDOW, SpeechModels
 from service.metrics_quality import Defect
 from tests.unit.audio_quality import damage
@@ -82,6 +82,13 @@ def test_short_answers_of_a_voice_are_scored_together_in_one_window() -> None:
     assert all(each.will_be_scored for each in verdicts)
     assert models.heard == [WINDOW]
     assert {each.score for each in verdicts[-1].scores} == {4.0}
+
+
+def test_a_score_is_that_of_the_answer_that_got_it_whoever_asked_last() -> None:
+    judge = Judge(Guesses())
+    names = [AnswerName(f"conv_{number}", 1, number, 0.0) for number in range(5)]
+    verdicts = [judge.judge(replace(sample_of(recording("barge-in-en")), answer=name)) for name in names]
+    assert [score.answer for score in verdicts[-1].scores] == names
 
 
 def test_answers_of_different_voices_are_not_put_together() -> None:

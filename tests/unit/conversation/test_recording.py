@@ -90,6 +90,21 @@ def test_a_conversation_is_kept_with_who_it_was_with_its_leg_its_words_and_its_e
     assert ended.ended_at >= ended.started_at
 
 
+def test_the_first_sound_is_that_of_the_conversation_and_not_of_its_last_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("service.conversation.recording.time.monotonic", lambda: clock[0])
+    talk = Talk()
+    talk.open()
+    for clock[0] in (100.5, 107.0, 120.0):
+        talk.agent("audio")
+    talk.recording.end("client", 1000, "")
+    ended = talk.kept[-1]
+    assert isinstance(ended, ConversationSummary)
+    assert ended.first_audio_seconds == 0.5
+
+
 def test_what_the_user_broke_into_is_kept_as_it_was_heard() -> None:
     talk = Talk()
     talk.open()

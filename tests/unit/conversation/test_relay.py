@@ -360,7 +360,7 @@ def test_a_reader_that_pauses_again_and_again_is_not_given_up(start):
     bench = start(write_deadline_seconds=1.0)
     speaker = gevent.spawn(lambda: bench.agent.sock.sendall(bench.agent.frame(TEXT, b"x" * 100_000) * 200))
     for _ in range(12):
-        gevent.sleep(0.15)  # it is slow
+        bench.running.join(timeout=0.15)  # it is slow; it does not end meanwhile
         assert set(bench.client.read_messages(8)) == {"x" * 100_000}
     assert not bench.running.dead
     speaker.kill()
@@ -368,10 +368,10 @@ def test_a_reader_that_pauses_again_and_again_is_not_given_up(start):
 
 def test_a_side_that_only_listens_lives_by_what_it_takes(start):
     """No ping reaches it behind all that it is sent, so it has none to answer."""
-    bench = start(idle_seconds=0.6)
+    bench = start(idle_seconds=1.5)
     speaker = gevent.spawn(lambda: bench.client.sock.sendall(bench.client.frame(TEXT, b"x" * 100_000) * 200))
     for _ in range(12):
-        gevent.sleep(0.1)  # it is slow
+        bench.running.join(timeout=0.15)  # it is slow; it does not end meanwhile
         assert set(bench.agent.read_messages(1)) == {"x" * 100_000}
     assert not bench.running.dead
     speaker.kill()

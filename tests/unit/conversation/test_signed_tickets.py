@@ -16,6 +16,7 @@ from service.conversation.tickets import Ticket, TicketOffice
 from service.errors import NotAllowedError, NotAuthenticatedError, SecretsUnavailableError
 from service.key_limits import KeyBound
 from service.secret import Secret
+from tests.conftest import NewRedis
 from tests.unit.secrets.scripted_source import TICKET as TICKET_KEY
 from tests.unit.secrets.scripted_source import Managed, reading
 
@@ -23,11 +24,9 @@ TICKET = Ticket("agent_1", origin="https://shop.example")
 
 
 @pytest.fixture
-def store(valkey: str, _redis_databases: Iterator[int]) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}")) as store:
-        store.flushdb()
+def store(new_redis: NewRedis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(new_redis()) as store:
         yield store
-        store.flushdb()
 
 
 class Keys:
@@ -252,3 +251,15 @@ def test_a_ticket_without_a_bound_is_kept_as_releases_that_know_none_read_it(sto
     issue(office(store, "k1"))
     (place,) = store.keys()
     assert set(orjson.loads(store.get(place))) == {"agent_id", "origin", "signatures"}
+
+
+def test_a_ticket_says_which_key_it_was_made_with_and_nobody_can_change_that(store: redis.Redis) -> None:
+    made = replace(TICKET, key_id="0123456789abcdef")
+    signing = office(store, "k1")
+    token = signing.issue(made, seconds=60, single_use=False)
+    assert redeem(signing, token) == made
+    (place,) = store.keys()
+    kept = orjson.loads(store.get(place))
+    for changed in ({**kept, "key_id": "0" * 16}, {name: value for name, value in kept.items() if name != "key_id"}):
+        store.set(place, orjson.dumps(changed))
+        assert is_refused(signing, token)

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from grafana import queries
-from tests.parts import require, require_program
-from tests.servers import ROOT
+from tests.typescript import compile_types, require_types
 
 TYPES = Path(__file__).with_name("dashboard_types.ts")
-PACKAGES = ROOT / "tests" / "browser" / "javascript" / "node_modules"
-OPTIONS = {
-    "strict": True,
-    "noEmit": True,
-    "module": "esnext",
-    "moduleResolution": "bundler",
-    "target": "es2022",
-    "skipLibCheck": True,
-    "types": [],
-    "preserveSymlinks": True,
-}
 # Each must be an error, or the compiler complains that it is none.
 WRONG = """\
 import type { OurDashboard } from './dashboard_types';
@@ -40,16 +24,9 @@ export const options: Lines['options'] = { legned: {} };
 
 
 def test_each_dashboard_is_one_by_grafanas_own_types(tmp_path: Path) -> None:
-    require("@grafana/schema", (PACKAGES / "@grafana" / "schema").is_dir(), "npm ci in tests/browser/javascript")
-    node = require_program("node", remedy="apt-get install npm")
-    (tmp_path / "node_modules").symlink_to(PACKAGES)
-    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": OPTIONS, "include": ["*.ts"]}))
-    shutil.copy(TYPES, tmp_path)
-    (tmp_path / "wrong.ts").write_text(WRONG)
+    require_types("@grafana/schema")
+    files = {TYPES.name: TYPES.read_text(), "wrong.ts": WRONG}
     for name, board in queries.dashboards().items():
         head = "import type { OurDashboard } from './dashboard_types';\nexport const board: OurDashboard = "
-        (tmp_path / name).with_suffix(".ts").write_text(f"{head}{json.dumps(board, indent=1)};\n")
-    compiler = PACKAGES / "typescript" / "bin" / "tsc"
-    said = subprocess.run([node, compiler, "-p", tmp_path], capture_output=True, text=True, timeout=120, check=False)
-    if said.returncode:
-        pytest.fail(said.stdout[:4000])
+        files[str(Path(name).with_suffix(".ts"))] = f"{head}{json.dumps(board, indent=1)};\n"
+    compile_types(tmp_path, files)

@@ -48,7 +48,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [*((name, False) for name in SAID), *((name, True) for name in TOLD)], ids=str
+    ("name", "told"),
+    [
+        *((name, False) for name in SAID),
+        *(pytest.param(name, True, marks=[pytest.mark.long] if "-en" in name else []) for name in TOLD),
+    ],
+    ids=str,
 )
 def test_the_recordings_are_understood(ears: LocalEars, name: str, told: bool) -> None:
     language, words = SAID[name]
@@ -88,11 +93,12 @@ def test_what_is_no_speech_gives_no_text(ears: LocalEars, kind: str) -> None:
     assert ears.transcribe(sounds[kind], 16_000).text == ""
 
 
-@pytest.mark.parametrize("language", ["de", "xx", ""])
+@pytest.mark.parametrize("language", ["de", pytest.param("xx", marks=pytest.mark.long), ""])
 def test_a_language_beyond_english_and_spanish_is_taken_for_unknown(ears: LocalEars, language: str) -> None:
     assert ears.transcribe(recording("question-hours-es.wav"), 16_000, language).language == "es"
 
 
+@pytest.mark.long  # one that is killed in mid-work is replaced too
 def test_a_child_killed_between_calls_is_replaced(ears: LocalEars) -> None:
     before = ears.process_id
     assert before is not None

@@ -63,6 +63,7 @@ EXPECTED: dict[type[BaseException], tuple[FaultDomain, FaultAction, bool, bool]]
     # class: whose fault, what to do first, may another provider be asked, does it speak against this one
     errors.VoceroError: (FaultDomain.US, REPORT, False, False),
     errors.ConfigurationError: (FaultDomain.US, REPORT, False, False),
+    errors.SettingsError: (FaultDomain.US, REPORT, False, False),
     errors.SchemaError: (FaultDomain.US, REPORT, False, False),
     errors.SecretsSourceError: (FaultDomain.US, REPORT, False, False),
     errors.RequestError: (FaultDomain.CALLER, REPORT, False, False),

@@ -14,6 +14,7 @@ from service.storage import (
     ConversationRecord,
     ConversationSummary,
     EndedBy,
+    JudgedAnswer,
     Leg,
     Speaker,
     Utterance,
@@ -52,6 +53,10 @@ RECORD = ConversationRecord(
         Utterance("conv_1", 4, Speaker.TOOL, "opening_hours", at(3700), "local"),
     ),
     cost=ConversationCost("conv_1", at(4000), characters=812, credits=345, call_seconds=62),
+    judged_answers=(
+        JudgedAnswer("conv_1", 1, 1, at(5), "elevenlabs", defects=(), score=3.9, deviation=0.1),
+        JudgedAnswer("conv_1", 2, 4, at(64), "local", defects=("clipped", "gaps")),
+    ),
 )
 EMPTY = ConversationRecord(ConversationSummary("conv_2", "agent_demo", NOON), (), ())
 
@@ -72,6 +77,14 @@ def read_back(document: dict[str, Any]) -> ConversationRecord:
         legs=tuple(Leg(**name, **moments(row)) for row in document["legs"]),
         utterances=tuple(Utterance(**name, **(row | {"speaker": Speaker(row["speaker"])})) for row in said),
         cost=None if document["cost"] is None else ConversationCost(**name, **moments(document["cost"])),
+        judged_answers=None
+        if document["judged_answers"] is None
+        else tuple(
+            JudgedAnswer(
+                **name, **(moments(row) | {"defects": None if row["defects"] is None else tuple(row["defects"])})
+            )
+            for row in document["judged_answers"]
+        ),
     )
 
 
@@ -83,7 +96,7 @@ def test_what_is_exported_is_everything_that_is_kept(record: ConversationRecord)
 def test_the_document_says_what_it_is_and_has_the_shape_that_is_documented() -> None:
     document = as_document(RECORD)
     assert (document["format"], document["version"]) == ("vocero.conversation", 1)
-    assert list(document) == ["format", "version", "conversation", "legs", "utterances", "cost"]
+    assert list(document) == ["format", "version", "conversation", "legs", "utterances", "cost", "judged_answers"]
     assert document["conversation"]["started_at"] == "2026-03-01T12:00:00.000000Z"
     assert document["utterances"][2]["interrupted"] is True
     assert document["legs"][1]["provider_conversation_id"] is None
@@ -96,6 +109,7 @@ def test_every_field_of_every_value_is_in_the_document() -> None:
         (Leg, document["legs"][0]),
         (Utterance, document["utterances"][0]),
         (ConversationCost, document["cost"]),
+        (JudgedAnswer, document["judged_answers"][0]),
     ):
         names = {field.name for field in fields(made_of)} - {"conversation_id"}
         assert set(part) == names

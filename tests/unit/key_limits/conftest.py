@@ -9,15 +9,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.conftest import NewRedis
 from tests.servers import free_port
 
 
 @pytest.fixture
-def store(valkey: str, _redis_databases: Iterator[int]) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(valkey.replace("db=0", f"db={next(_redis_databases)}"), socket_timeout=5) as store:
-        store.flushdb()
+def store(new_redis: NewRedis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(new_redis(), socket_timeout=5) as store:
         yield store
-        store.flushdb()
 
 
 @pytest.fixture

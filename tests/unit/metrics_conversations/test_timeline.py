@@ -56,7 +56,7 @@ def test_the_moments_stand_in_their_order_with_what_was_waited_for_them() -> Non
     )
     assert kinds(moments) == [
         "began", "opened", "leg_began", "agent_answered", "first_audio", "user_spoke", "tool_answered",
-        "agent_answered", "user_spoke", "leg_began", "leg_ended", "leg_ended", "ended",
+        "agent_answered", "user_spoke", "leg_ended", "leg_began", "leg_ended", "ended",
     ]  # fmt: skip
     assert [moment.latency_seconds for moment in moments] == [
         None, 0.2, None, None, 0.5, None, None, 1.25, None, None, None, None, None,

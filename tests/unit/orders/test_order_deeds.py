@@ -81,13 +81,14 @@ def test_refreshing_says_whether_the_secrets_have_changed_or_why_they_were_not_r
     assert done == Done(
         "They were read: version 2, other values than before.",
         details={"version": 2, "state": "fresh", "changed": True},
+        said="secrets_changed",
     )
     secrets.source.answer = AWAY
     secrets.time.now += 60
     secrets.wall.now += 60
     done = carry_out(OrderKind.SECRETS_REFRESH)
     assert done is not None
-    assert (done.is_done, done.text) == (False, "They could not be read: unreachable.")
+    assert (done.is_done, done.text, done.said) == (False, "They could not be read: unreachable.", "secrets_failed")
 
 
 def test_the_backup_can_be_heard_and_lets_a_conversation_begin(nobody: ElevenLabsService, backup: Backup) -> None:

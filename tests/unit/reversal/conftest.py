@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from scripts import rollback as command_line
 from scripts.reversal.databases import Keeper, PgPrograms, make_keeper
+from tests.conftest import NewRedis
 from tests.parts import lack
 from tests.rollbacks.places import create_database
 from tests.unit.reversal.filled import fill_database
@@ -89,18 +90,16 @@ def filled_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str
 
 
 @pytest.fixture
-def redis_url(valkey: str, _redis_databases: Iterator[int]) -> str:
+def redis_url(new_redis: NewRedis) -> str:
     """A Redis database that nobody else uses."""
-    return valkey.replace("db=0", f"db={next(_redis_databases)}")
+    return new_redis()
 
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[redis.Redis]:
-    """A client of it, when it is empty."""
+    """A client of it."""
     with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
-        client.flushdb()
         yield client
-        client.flushdb()
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from service.storage import (
     ConversationCosts,
     Conversations,
     Deployments,
+    JudgedAnswer,
+    JudgedAnswers,
     Leg,
     OverrideMode,
     Overrides,
@@ -45,8 +47,8 @@ def fill_database(url: str, *, conversations: int = CONVERSATIONS) -> None:
             for number in range(LIMITED_KEYS):
                 keys.create(f"shop {number}", limits=ApiKeyLimits(max_concurrent=number + 1), within=session)
         AdminUsers(database).create("ana", AdminRole.ADMIN, password_hash="x")
-        Deployments(database).record(release="1.4.0", revision="0006", node="node-1")
-        Deployments(database).record(release="1.5.0", revision="0007", node="node-1")
+        Deployments(database).record(release="1.4.0", revision="0007", node="node-1")
+        Deployments(database).record(release="1.5.0", revision="0008", node="node-1")
         AuditLog(database).append(actor="ana", action="override.set", subject="speech", after={"mode": "disabled"})
         Overrides(database).set(
             Capability.SPEECH, OverrideMode.DISABLED, reason="tests", author="ana", expires_at=None, expected_version=0
@@ -54,7 +56,7 @@ def fill_database(url: str, *, conversations: int = CONVERSATIONS) -> None:
         orders = Tombstones(database)
         order = orders.add(SubjectKind.USER, "who left", requested_at=BEGAN - timedelta(days=1), requested_by="ana")
         orders.mark_applied(order, BEGAN)
-        talks, costs = Conversations(database), ConversationCosts(database)
+        talks, costs, judged = Conversations(database), ConversationCosts(database), JudgedAnswers(database)
         for number in range(conversations):
             name = f"conv_{number:05}"
             began = BEGAN + timedelta(minutes=number)
@@ -65,6 +67,7 @@ def fill_database(url: str, *, conversations: int = CONVERSATIONS) -> None:
                 for sequence in range(UTTERANCES)
             )
             if number % 2:
+                judged.put(JudgedAnswer(name, 1, 1, began, "elevenlabs", defects=("gaps",), score=3.5))
                 costs.put(ConversationCost(name, characters=number, credits=number, call_seconds=9, fetched_at=began))
     finally:
         database.close()

@@ -25,7 +25,7 @@ from tests.servers import ROOT, free_port
 from tests.unit.reversal.conftest import MakeRollback, only_sqlite
 from tests.unit.reversal.filled import BEGAN, fill_redis
 
-ALLOW = ("--allow-data-loss", "api_key_limits:10")
+ALLOW = ("--allow-data-loss", "judged_answers:10")
 APPLY = ("apply", "--yes", *ALLOW)
 
 
@@ -36,15 +36,15 @@ def test_only_what_was_planned_is_lost(rollback: MakeRollback, keeper: Keeper, s
     done = rollback(*APPLY)
     assert done.code == 0, done.errors
     after = keeper.read_contents(keeper.url)
-    assert (before.revision, after.revision) == ("0007", "0006")
-    assert plan["losses"] == {"api_key_limits": 10}
-    assert before.tables.keys() - after.tables.keys() == {"api_key_limits"}
+    assert (before.revision, after.revision) == ("0008", "0007")
+    assert plan["losses"] == {"judged_answers": 10}
+    assert before.tables.keys() - after.tables.keys() == {"judged_answers"}
     changed = {table for table, rows in after.tables.items() if rows != before.tables[table]}
     assert changed == {"alembic_version", "audit_entries"}
     assert after.tables["audit_entries"].count == before.tables["audit_entries"].count + 1
     assert list(store.scan_iter(match="vocero:cache:*", count=1000)) == []
     assert store.dbsize() == 100 + 100 + 4
-    assert "10 in api_key_limits" in done.output
+    assert "10 in judged_answers" in done.output
 
 
 def test_the_audit_tells_who_did_what(rollback: MakeRollback, filled_url: str) -> None:
@@ -53,8 +53,8 @@ def test_the_audit_tells_who_did_what(rollback: MakeRollback, filled_url: str) -
     log = AuditLog(database)
     (entry,) = log.search(AuditFilter(action="rollback")).items
     assert "@" in entry.actor
-    assert json.loads(entry.before or "") == {"revision": "0007"}
-    assert json.loads(entry.after or "") == {"revision": "0006", "lost": {"api_key_limits": 10}}
+    assert json.loads(entry.before or "") == {"revision": "0008"}
+    assert json.loads(entry.after or "") == {"revision": "0007", "lost": {"judged_answers": 10}}
     assert log.verify_chain().problem is None
     database.close()
 
@@ -65,7 +65,7 @@ def test_a_restore_brings_everything_back(rollback: MakeRollback, keeper: Keeper
     restored = rollback("restore", "--yes")
     assert restored.code == 0, restored.errors
     after = keeper.read_contents(keeper.url)
-    assert (after.revision, after.schema) == ("0007", before.schema)
+    assert (after.revision, after.schema) == ("0008", before.schema)
     changed = {table for table, rows in after.tables.items() if rows != before.tables[table]}
     assert changed == {"audit_entries", "erasure_tombstones"}  # an entry more; the orders are to be carried out again
     assert len(list(journals.glob("*/replaced.backup"))) == 1
@@ -101,7 +101,7 @@ def test_a_restore_forgets_what_was_erased_since_the_backup(rollback: MakeRollba
 def test_a_downgrade_that_loses_rows_in_silence_is_found_in_the_rehearsal(
     rollback: MakeRollback, keeper: Keeper, tmp_path: Path, journals: Path
 ) -> None:
-    steps = changed_steps(tmp_path, 'op.drop_table("api_key_limits")', 'op.execute("DELETE FROM utterances")')
+    steps = changed_steps(tmp_path, 'op.drop_table("judged_answers")', 'op.execute("DELETE FROM utterances")')
     before = keeper.read_contents(keeper.url)
     failed = rollback(*APPLY, steps=steps)
     assert failed.code == 1
@@ -114,11 +114,11 @@ def test_a_downgrade_that_loses_rows_in_silence_is_found_in_the_rehearsal(
 def test_a_downgrade_that_gives_another_schema_is_found_in_the_rehearsal(
     rollback: MakeRollback, keeper: Keeper, tmp_path: Path
 ) -> None:
-    steps = changed_steps(tmp_path, 'op.drop_table("api_key_limits")', 'op.execute("CREATE TABLE x (y INTEGER)")')
+    steps = changed_steps(tmp_path, 'op.drop_table("judged_answers")', 'op.execute("CREATE TABLE x (y INTEGER)")')
     before = keeper.read_contents(keeper.url)
     failed = rollback(*APPLY, steps=steps)
     assert failed.code == 1
-    assert "does not give the schema of 0006: too much: column x.y" in failed.errors
+    assert "does not give the schema of 0007: too much: column x.y" in failed.errors
     assert keeper.read_contents(keeper.url) == before
 
 
@@ -184,7 +184,7 @@ def test_a_backup_of_somebody_else_is_restored(
     backup = tmp_path / "nightly.dump"
     keeper.back_up(backup, lambda _: None)
     before = keeper.read_contents(keeper.url)
-    more = ("--allow-data-loss", "conversation_costs:10", "--allow-data-loss", "erasure_tombstones:1")
+    more = ("--allow-data-loss", "api_key_limits:10,conversation_costs:10,erasure_tombstones:1")
     assert rollback("apply", "--yes", "--to", "0004", *ALLOW, *more).code == 0
     refused = rollback("restore", "--backup", str(backup), "--yes")
     assert refused.code == 2
@@ -192,7 +192,7 @@ def test_a_backup_of_somebody_else_is_restored(
     restored = rollback("restore", "--backup", str(backup), "--yes", *allowed)
     assert restored.code == 0, restored.errors
     after = keeper.read_contents(keeper.url)
-    assert (after.revision, after.schema) == ("0007", before.schema)
+    assert (after.revision, after.schema) == ("0008", before.schema)
     assert backup.exists()
     assert rollback("restore", "--backup", str(tmp_path / "nothing"), "--yes").code == 3
 
@@ -229,7 +229,7 @@ def test_with_a_redis_that_is_gone_for_good_it_goes_on_without(rollback: MakeRol
     done = rollback("resume", "--no-redis", VOCERO_REDIS_URL=nowhere)
     assert done.code == 0, done.errors
     assert "Redis was not cleaned (--no-redis)." in done.output
-    assert "10 in api_key_limits" in done.output
+    assert "10 in judged_answers" in done.output
 
 
 def lose_it(*_: object) -> int:
@@ -264,7 +264,7 @@ def test_old_backups_are_forgotten(rollback: MakeRollback, journals: Path) -> No
     assert rollback(*APPLY).code == 0
     (backup,) = journals.glob("*/before.backup")
     os.utime(backup, (0, 0))
-    assert rollback("apply", "--yes", "--allow-data-loss", "conversation_costs:10").code == 0
+    assert rollback("apply", "--yes", "--allow-data-loss", "api_key_limits:10").code == 0
     assert not backup.exists()
     assert len(list(journals.glob("*/before.backup"))) == 1
 

@@ -20,7 +20,7 @@ from tests.parts import lack
 from tests.servers import ROOT, clean_environment, free_port
 from tests.unit.reversal.conftest import MakeRollback
 
-ALLOW = ("--allow-data-loss", "api_key_limits:10")
+ALLOW = ("--allow-data-loss", "judged_answers:10")
 APPLY = ("apply", "--yes", *ALLOW)
 
 
@@ -44,18 +44,18 @@ def _nothing_is_changed(request: pytest.FixtureRequest, keeper: Keeper, store: r
     [
         (("--to", "9999"), 3, "There is no revision '9999'; this code knows 0001, 0002"),
         (("--to", "000"), 3, "There is no revision '000'"),
-        (("--to", "0007"), 6, "The database has schema 0007 already."),
-        (("--to", "-9"), 3, "There are no 9 revisions to go back from 0007."),
+        (("--to", "0008"), 6, "The database has schema 0008 already."),
+        (("--to", "-9"), 3, "There are no 9 revisions to go back from 0008."),
         (("--to", "base"), 2, "`base` would empty the database"),
         (("--release", "9.9"), 3, "Release 9.9 was not deployed here; known are 1.4.0, 1.5.0."),
-        (("--release", "1.5.0"), 6, "The database has schema 0007 already."),
-        (("--to", "0006", "--release", "1.4.0"), 2, "Give one target"),
+        (("--release", "1.5.0"), 6, "The database has schema 0008 already."),
+        (("--to", "0007", "--release", "1.4.0"), 2, "Give one target"),
         (("-1", "--to", "-1"), 2, "Give one target"),
-        (("--allow-data-loss", "api_key_limits"), 2, "write TABLE:ROWS"),
-        (("--allow-data-loss", "api_key_limits:many"), 2, "write TABLE:ROWS"),
+        (("--allow-data-loss", "judged_answers"), 2, "write TABLE:ROWS"),
+        (("--allow-data-loss", "judged_answers:many"), 2, "write TABLE:ROWS"),
         (("--allow-data-loss", "legs:1", *ALLOW), 2, "--allow-data-loss legs: nothing is lost there"),
-        (("--allow-data-loss", "api_key_limits:9"), 2, "Data would be lost: 10 in api_key_limits."),
-        ((), 2, "add --allow-data-loss api_key_limits:10"),
+        (("--allow-data-loss", "judged_answers:9"), 2, "Data would be lost: 10 in judged_answers."),
+        ((), 2, "add --allow-data-loss judged_answers:10"),
     ],
 )
 def test_a_target_that_is_none(rollback: MakeRollback, arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -64,9 +64,9 @@ def test_a_target_that_is_none(rollback: MakeRollback, arguments: tuple[str, ...
     assert words in answer.line
 
 
-@pytest.mark.parametrize("arguments", [("-1",), ("--to", "-1"), ("--to=-1",), ("0006",), ("--release", "1.4.0")])
+@pytest.mark.parametrize("arguments", [("-1",), ("--to", "-1"), ("--to=-1",), ("0007",), ("--release", "1.4.0")])
 def test_one_step_back_can_be_said_in_many_ways(rollback: MakeRollback, arguments: tuple[str, ...]) -> None:
-    assert rollback("plan", "--json", *arguments).json["target"] == "0006"
+    assert rollback("plan", "--json", *arguments).json["target"] == "0007"
 
 
 def test_with_nobody_to_ask_yes_has_to_be_given(rollback: MakeRollback) -> None:
@@ -75,28 +75,28 @@ def test_with_nobody_to_ask_yes_has_to_be_given(rollback: MakeRollback) -> None:
 
 
 def test_a_target_ahead_of_the_database(rollback: MakeRollback, tmp_path: Path) -> None:
-    steps = with_a_step(tmp_path, "0008", "0007")
-    answer = rollback("apply", "--yes", "--to", "0008", steps=steps)
+    steps = with_a_step(tmp_path, "0009", "0008")
+    answer = rollback("apply", "--yes", "--to", "0009", steps=steps)
     assert (answer.code, "that is an upgrade" in answer.line) == (3, True)
 
 
 def test_migrations_that_branch(rollback: MakeRollback, tmp_path: Path) -> None:
-    steps = with_a_step(tmp_path, "0007b", "0006")
+    steps = with_a_step(tmp_path, "0008b", "0007")
     answer = rollback(*APPLY, steps=steps)
-    assert (answer.code, answer.line) == (3, "The migrations have 2 heads (0007, 0007b); there has to be one.")
+    assert (answer.code, answer.line) == (3, "The migrations have 2 heads (0008, 0008b); there has to be one.")
 
 
 def test_a_database_that_is_newer_than_this_code(rollback: MakeRollback, tmp_path: Path) -> None:
     steps = copied_steps(tmp_path)
-    (steps / "0007_api_key_limits.py").unlink()
+    (steps / "0008_judged_answers.py").unlink()
     answer = rollback(*APPLY, steps=steps)
     assert answer.code == 3
-    assert "has schema 0007, which this code does not know (its newest is 0006)" in answer.line
+    assert "has schema 0008, which this code does not know (its newest is 0007)" in answer.line
 
 
 def test_a_migration_that_cannot_be_undone(rollback: MakeRollback, tmp_path: Path) -> None:
     steps = copied_steps(tmp_path)
-    path = steps / "0007_api_key_limits.py"
+    path = steps / "0008_judged_answers.py"
     path.write_text(path.read_text().replace("IRREVERSIBLE = False", "IRREVERSIBLE = True"))
     answer = rollback(*APPLY, steps=steps)
     assert answer.code == 3
@@ -105,20 +105,20 @@ def test_a_migration_that_cannot_be_undone(rollback: MakeRollback, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "words", "code"),
     [
-        ("no url at all", "this is not a database URL"),
-        ("mysql://root@localhost/vocero", "use sqlite:///FILE or postgresql"),
-        ("sqlite:////nowhere/vocero.db", "there is no database file /nowhere/vocero.db"),
-        ("sqlite://", "SQLite needs a file"),
-        ("postgresql+psycopg://vocero:hunter2@127.0.0.1:{port}/vocero", "Connection refused"),
-        ("postgresql+psycopg://vocero:hunter2@no-such-host.invalid/vocero", "no-such-host.invalid"),
+        ("no url at all", "must be sqlite:///FILE or postgresql", 78),
+        ("mysql://root@localhost/vocero", "must be sqlite:///FILE or postgresql", 78),
+        ("sqlite:////nowhere/vocero.db", "there is no database file /nowhere/vocero.db", 3),
+        ("sqlite://", "SQLite needs a file", 3),
+        ("postgresql+psycopg://vocero:hunter2@127.0.0.1:{port}/vocero", "Connection refused", 3),
+        ("postgresql+psycopg://vocero:hunter2@no-such-host.invalid/vocero", "no-such-host.invalid", 3),
     ],
 )
 @pytest.mark.parametrize("command", ["plan", "apply"])
-def test_a_wrong_database_url(rollback: MakeRollback, url: str, words: str, command: str) -> None:
+def test_a_wrong_database_url(rollback: MakeRollback, url: str, words: str, code: int, command: str) -> None:
     answer = rollback(command, VOCERO_DATABASE_URL=url.format(port=free_port()))
-    assert (answer.code, answer.output) == (3, "")
+    assert (answer.code, answer.output) == (code, "")
     assert words in answer.line
     assert "hunter2" not in answer.line
 
@@ -137,7 +137,7 @@ def test_a_database_without_our_schema(rollback: MakeRollback, tmp_path: Path) -
 
 def test_a_wrong_setting(rollback: MakeRollback) -> None:
     answer = rollback(*APPLY, VOCERO_PORT="many")
-    assert (answer.code, answer.line.startswith("VOCERO_PORT: ")) == (3, True)
+    assert (answer.code, answer.line.startswith("VOCERO_PORT: ")) == (78, True)
 
 
 def test_redis_that_does_not_answer(rollback: MakeRollback) -> None:
@@ -153,7 +153,7 @@ def test_a_journal_folder_that_cannot_be_written(rollback: MakeRollback) -> None
 
 
 def test_a_damaged_journal(rollback: MakeRollback, journals: Path) -> None:
-    folder = journals / "20260101-000000-0007-to-0006"
+    folder = journals / "20260101-000000-0008-to-0007"
     folder.mkdir(parents=True)
     (folder / "journal.jsonl").write_bytes(b'00000000 ["when","started",null,{}]\n')
     for command in (APPLY, ("resume",), ("restore", "--yes"), ("status",), ("plan",)):
@@ -192,7 +192,7 @@ def test_the_help_has_every_exit_code(rollback: MakeRollback, capsys: pytest.Cap
             rollback(*arguments)
         assert ended.value.code == 0
         said = capsys.readouterr().out
-        assert [line.split()[0] for line in said.partition("exit codes:")[2].splitlines() if line] == list("0123456")
+        assert [line.split()[0] for line in said.partition("exit codes:")[2].splitlines() if line] == [*"0123456", "78"]
 
 
 class TestSqliteOnly:
@@ -225,7 +225,7 @@ class TestSqliteOnly:
         connection.close()
         answer = rollback(*APPLY, VOCERO_DATABASE_URL=f"sqlite:///{path}")
         assert answer.code == 3
-        assert "not that of revision 0007: missing: index utterances (at) (ix_utterances_at)" in answer.errors
+        assert "not that of revision 0008: missing: index utterances (at) (ix_utterances_at)" in answer.errors
 
 
 class TestPostgresqlOnly:

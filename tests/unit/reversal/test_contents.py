@@ -30,7 +30,7 @@ def test_a_backup_that_is_restored_is_equal_to_the_letter(keeper: Keeper, tmp_pa
         ("DELETE FROM api_keys", "api_keys has 0 rows, not 11"),
         ("UPDATE legs SET provider = 'y' WHERE number = 1", "legs has the right number of rows (20), but others in it"),
         ("UPDATE utterances SET text = text || ' '", "utterances has the right number of rows (100), but others in it"),
-        ("UPDATE alembic_version SET version_num = '0006'", "the revision is 0006, not 0007"),
+        ("UPDATE alembic_version SET version_num = '0007'", "the revision is 0007, not 0008"),
         ("DROP INDEX ix_utterances_at", "missing: index utterances (at) (ix_utterances_at)"),
         ("ALTER TABLE legs ADD COLUMN more INTEGER", "too much: column legs.more integer null"),
         ("DROP TABLE job_runs", "missing: table job_runs"),

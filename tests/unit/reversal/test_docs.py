@@ -36,7 +36,7 @@ def test_the_manifests_are_yaml_and_their_command_is_one() -> None:
 
 
 def test_it_has_every_exit_code_and_every_step() -> None:
-    codes = re.findall(r"^\| (\d) \| ", DOCUMENT, re.MULTILINE)
+    codes = re.findall(r"^\| (\d+) \| ", DOCUMENT, re.MULTILINE)
     assert codes == [str(code.value) for code in ExitCode]
     steps = re.findall(r"^\| (\w+) \| [a-zA-Z`]", DOCUMENT.partition("| step | what")[2], re.MULTILINE)
     assert steps[: len(FORWARD)] == list(FORWARD)

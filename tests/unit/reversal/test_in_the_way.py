@@ -22,7 +22,7 @@ from service.maintenance import MAINTENANCE_KEY
 from tests.rollbacks.places import connect
 from tests.unit.reversal.conftest import MakeRollback
 
-ALLOW = ("--allow-data-loss", "api_key_limits:10")
+ALLOW = ("--allow-data-loss", "judged_answers:10")
 APPLY = ("apply", "--yes", *ALLOW)
 
 
@@ -53,7 +53,7 @@ def test_of_two_with_one_folder_the_second_ends_with_5(rollback: MakeRollback, k
 
     assert rollback(*APPLY, watch=(second,)).code == 0
     assert seen == [5]
-    assert keeper.look().revision == "0006"
+    assert keeper.look().revision == "0007"
 
 
 def test_of_two_on_different_machines_the_second_ends_with_5(
@@ -117,7 +117,7 @@ class TestPostgresqlOnly:
             """Comes when everybody was out, and stays in the way of the downgrade."""
             if (entry.event, entry.step) == ("begun", "downgrade"):
                 holder.execute("BEGIN")
-                holder.execute("SELECT * FROM api_key_limits")
+                holder.execute("SELECT * FROM judged_answers")
 
         with connect(filled_url) as holder, reading(filled_url, slowest, is_over):
             answer = rollback(*APPLY, watch=(late_reader,))
@@ -200,7 +200,7 @@ class TestPostgresqlOnly:
                 "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
             ).fetchall():
                 connection.execute(f"ALTER FUNCTION {function} OWNER TO {name}")
-            connection.execute(f"GRANT SELECT, INSERT ON audit_entries, api_key_limits TO {service}")  # type: ignore[arg-type]
+            connection.execute(f"GRANT SELECT, INSERT ON audit_entries, judged_answers TO {service}")  # type: ignore[arg-type]
         before = rights(filled_url)
         assert rollback(*APPLY, VOCERO_DATABASE_URL=owner).code == 0
         assert rollback("restore", "--yes").code == 0
@@ -217,7 +217,7 @@ def reading(url: str, slowest: list[float], is_over: threading.Event) -> Iterato
         with connect(url) as connection:
             while not is_over.is_set():
                 began = time.monotonic()
-                connection.execute("SELECT count(*) FROM api_key_limits").fetchone()
+                connection.execute("SELECT count(*) FROM judged_answers").fetchone()
                 slowest.append(time.monotonic() - began)
 
     thread = threading.Thread(target=read)

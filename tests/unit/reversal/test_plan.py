@@ -28,11 +28,11 @@ def test_it_tells_what_is_lost_and_kept_and_what_to_type(
     said = " ".join(answer.output.split())
     assert (answer.code, answer.errors) == (0, "")
     assert "Nothing has been changed." in said
-    assert "schema 0007 now, 0006 afterwards" in said
-    assert "0007 -> 0006 What an integrator's key may be used for, and how much." in said
-    assert "a key that had some may then do everything, without a limit." in said
-    assert "api_key_limits 10 rows, and the table" in said
-    assert "DROP TABLE api_key_limits;" in said
+    assert "schema 0008 now, 0007 afterwards" in said
+    assert "0008 -> 0007 How sampled answers sounded, kept with their conversation." in said
+    assert "Nothing can judge them again, since no sound is kept" in said
+    assert "judged_answers 10 rows, and the table" in said
+    assert "DROP TABLE judged_answers;" in said
     assert "vocero:cache: 300 cleared" in said
     assert "vocero:session: 100 stays" in said
     assert "keys of others 101 stay" in said
@@ -50,17 +50,18 @@ def test_it_tells_the_same_to_machines(rollback: MakeRollback, store: redis.Redi
     fill_redis(store)
     plan = rollback("--json", "--to", "0004").json
     assert (plan["facts"]["revision"], plan["target"], plan["head"], plan["is_refused"]) == (
-        "0007", "0004", "0007", False
+        "0008", "0004", "0008", False
     )  # fmt: skip
-    assert [step["name"] for step in plan["way"]] == ["0007", "0006", "0005"]
+    assert [step["name"] for step in plan["way"]] == ["0008", "0007", "0006", "0005"]
     assert plan["losses"] == {
-        "api_key_limits": 10, "conversation_costs": 10, "erasure_tombstones": 1, "job_runs": 0, "provider_deletions": 0
+        "api_key_limits": 10, "conversation_costs": 10, "erasure_tombstones": 1, "job_runs": 0, "judged_answers": 10,
+        "provider_deletions": 0,
     }  # fmt: skip
     assert plan["rows"]["utterances"] == 100
     assert plan["keys"]["keys"]["vocero:cache:"] == 300
     assert [line for line in plan["sql"] if "DROP TABLE" in line] == [
-        "DROP TABLE api_key_limits;", "DROP TABLE conversation_costs;", "DROP TABLE job_runs;",
-        "DROP TABLE provider_deletions;", "DROP TABLE erasure_tombstones;",
+        "DROP TABLE judged_answers;", "DROP TABLE api_key_limits;", "DROP TABLE conversation_costs;",
+        "DROP TABLE job_runs;", "DROP TABLE provider_deletions;", "DROP TABLE erasure_tombstones;",
     ]  # fmt: skip
 
 
@@ -95,8 +96,8 @@ def test_without_redis_it_says_so_and_the_next_command_too(rollback: MakeRollbac
     said = " ".join(answer.output.split())
     assert answer.code == 0
     assert "Redis is left alone (--no-redis): stop the service yourself" in said
-    assert f"--allow-data-loss api_key_limits:10 --no-redis --pg-bin {pg_bin}" in answer.output
-    assert rollback("apply", "--yes", "--allow-data-loss", "api_key_limits:10", "--no-redis").code == 0
+    assert f"--allow-data-loss judged_answers:10 --no-redis --pg-bin {pg_bin}" in answer.output
+    assert rollback("apply", "--yes", "--allow-data-loss", "judged_answers:10", "--no-redis").code == 0
 
 
 @only_sqlite
@@ -109,9 +110,9 @@ def test_on_a_terminal_the_target_has_to_be_typed(rollback: MakeRollback, monkey
     monkeypatch.setattr(confirming, "is_terminal", lambda: True)
     monkeypatch.setattr(commands, "is_terminal", lambda: True)
     monkeypatch.setattr(commands, "confirm", ask)
-    answer = rollback("apply", "--allow-data-loss", "api_key_limits:10")
+    answer = rollback("apply", "--allow-data-loss", "judged_answers:10")
     assert answer.code == 0
-    assert asked == [("\nThe service is closed meanwhile.", "0006")]
+    assert asked == [("\nThe service is closed meanwhile.", "0007")]
     assert "Plan of a rollback" in answer.errors
 
 
@@ -119,8 +120,8 @@ def test_on_a_terminal_the_target_has_to_be_typed(rollback: MakeRollback, monkey
 def test_columns_that_go_are_counted_by_their_values(rollback: MakeRollback, filled_url: str, tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     steps.mkdir()
-    (steps / "c1.py").write_text(COLUMNS.format(revision="0006", below="None", loses="{}"))
-    (steps / "c2.py").write_text(COLUMNS.format(revision="0007", below='"0006"', loses='{"utterances": ("text",)}'))
+    (steps / "c1.py").write_text(COLUMNS.format(revision="0007", below="None", loses="{}"))
+    (steps / "c2.py").write_text(COLUMNS.format(revision="0008", below='"0007"', loses='{"utterances": ("text",)}'))
     plan = rollback("--json", steps=steps).json
     assert plan["losses"] == {"utterances.text": 100}
     answer = rollback("apply", "--yes", steps=steps)

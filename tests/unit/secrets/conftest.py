@@ -15,9 +15,10 @@ import pytest
 
 from service.secrets_settings import SecretsSettings
 from service.secrets_sources import EnvironmentSource, VaultSource, make_source
+from service.variables import OURS
 from service.vault.client import VaultClient
 from tests.integration.elevenlabs.scripted_upstream import Script, ScriptedUpstream
-from tests.servers import OURS, ROOT, clean_environment
+from tests.servers import ROOT, clean_environment
 from tests.unit.secrets.scripted_vault import Answer, ScriptedVault
 
 

@@ -40,14 +40,13 @@ KUBERNETES = {"VAULT_KUBERNETES_ROLE": "vocero"}
 
 ALL_FIELDS = {
     "VAULT_ELEVENLABS_KEY_FIELD": "key",
-    "VAULT_SESSION_KEY_FIELD": "session",
     "VAULT_DATABASE_PASSWORD_FIELD": "database",
     "VAULT_TICKET_SIGNING_KEY_FIELD": "ticket",
 }
 
 
 def test_all_that_is_configured_is_read_and_nothing_else(source_for: MakeSource, start_vault: StartVault) -> None:
-    fields = entry(7, key=VALUE, session="s", database="d", ticket="t", other=OTHER_VALUE)
+    fields = entry(7, key=VALUE, database="d", ticket="t", other=OTHER_VALUE)
     vault = start_vault({LOOKUP: LOOKED_UP, "team/kv/data/apps/vocero": fields})
     source = source_for(
         VAULT_ADDR=vault.url,
@@ -61,7 +60,6 @@ def test_all_that_is_configured_is_read_and_nothing_else(source_for: MakeSource,
     assert reading.version == 7
     assert {name: value.reveal() for name, value in reading.values.items()} == {
         SecretName.ELEVENLABS_API_KEY: VALUE,
-        SecretName.SESSION_KEY: "s",
         SecretName.DATABASE_PASSWORD: "d",
         SecretName.TICKET_SIGNING_KEY: "t",
     }
@@ -86,20 +84,21 @@ def test_all_that_is_configured_is_read_and_nothing_else(source_for: MakeSource,
 def test_a_field_that_cannot_be_a_secret_is_named_with_its_place_and_version_and_not_shown(
     source_for: MakeSource, start_vault: StartVault, value: object, cause: FailureCause, words: str
 ) -> None:
-    fields = {"elevenlabs_api_key": VALUE} | ({} if value is ... else {"session": value})
+    fields = {"elevenlabs_api_key": VALUE} | ({} if value is ... else {"ticket": value})
     vault = start_vault({LOOKUP: LOOKED_UP, READING: entry(12, **fields)})
-    error = reading_failure_of(source_for(VAULT_ADDR=vault.url, VAULT_TOKEN=TOKEN, VAULT_SESSION_KEY_FIELD="session"))
+    source = source_for(VAULT_ADDR=vault.url, VAULT_TOKEN=TOKEN, VAULT_TICKET_SIGNING_KEY_FIELD="ticket")
+    error = reading_failure_of(source)
     assert error.cause == cause
     assert words in str(error)
-    assert str(error).startswith("Field session of secret/vocero (version 12) ")
+    assert str(error).startswith("Field ticket of secret/vocero (version 12) ")
 
 
-@pytest.mark.parametrize("fields", [{}, {"session": f"{OTHER_VALUE}\n"}])
+@pytest.mark.parametrize("fields", [{}, {"ticket": f"{OTHER_VALUE}\n"}])
 def test_no_frame_that_a_failed_reading_came_through_holds_a_secret(
     source_for: MakeSource, start_vault: StartVault, fields: dict[str, str]
 ) -> None:
     vault = start_vault({LOOKUP: LOOKED_UP, READING: entry(12, elevenlabs_api_key=VALUE, **fields)})
-    source = source_for(VAULT_ADDR=vault.url, VAULT_TOKEN=TOKEN, VAULT_SESSION_KEY_FIELD="session")
+    source = source_for(VAULT_ADDR=vault.url, VAULT_TOKEN=TOKEN, VAULT_TICKET_SIGNING_KEY_FIELD="ticket")
     assert not canaries_in(locals_of(reading_failure_of(source)))
 
 

@@ -80,6 +80,15 @@ def _rows(number: int) -> dict[str, dict[str, Any]]:
         },
         "job_runs": {"name": f"job{number}", "holder": "node", "lease_until": moment},
         "conversation_costs": {"conversation_id": f"c{number}", "credits": 7, "fetched_at": moment},
+        "judged_answers": {
+            "conversation_id": f"c{number}",
+            "leg": 1,
+            "turn": 2,
+            "at": moment,
+            "provider": "elevenlabs",
+            "defects": "clipped,gaps",
+            "score": 3.5,
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -41,6 +42,32 @@ def test_a_key_and_its_limits_are_looked_up_in_one_statement_and_then_remembered
     event.listen(database.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
     assert keys.verify(key) == keys.verify(key)
     assert len([said for said in statements if said.startswith("SELECT")]) == 1
+
+
+def test_limits_are_changed_taken_away_and_given_again(database: Database) -> None:
+    keys = ApiKeys(database)
+    made, key = keys.create("shop", limits=LIMITS)
+    for before, after in ((LIMITS, ApiKeyLimits(max_concurrent=9)), (ApiKeyLimits(max_concurrent=9), ApiKeyLimits()),
+                          (ApiKeyLimits(), LIMITS)):  # fmt: skip
+        assert keys.change_limits(made.id, after) == (replace(made, limits=before), replace(made, limits=after))
+        assert keys.verify(key) == replace(made, limits=after)
+        with database.reading() as session:
+            rows = session.execute(text("SELECT count(*) FROM api_key_limits")).scalar_one()
+        assert rows == (after != ApiKeyLimits())  # a key that nobody limits has no row
+    with pytest.raises(ValueError, match="at least one scope"):
+        keys.change_limits(made.id, ApiKeyLimits(scopes=frozenset()))
+    keys.revoke(made.id)
+    assert keys.change_limits(made.id, ApiKeyLimits()) is None
+    assert keys.change_limits("0" * 16, ApiKeyLimits()) is None
+
+
+def test_what_a_key_has_given_away_is_limited_as_the_key_is_now(database: Database) -> None:
+    here, elsewhere = ApiKeys(database), ApiKeys(database)
+    made, _ = here.create("shop")
+    assert here.standing(made.id).key == made
+    elsewhere.change_limits(made.id, LIMITS)
+    here.forget()
+    assert here.standing(made.id).key == replace(made, limits=LIMITS)
 
 
 def test_a_scope_of_a_newer_release_opens_nothing_here(database: Database) -> None:
@@ -93,6 +120,9 @@ def test_on_the_schema_without_the_table_a_limit_is_refused_and_keys_without_one
     made, key = keys.create("shop")
     assert keys.verify(key) == made
     assert keys.list_all() == [made]
+    assert keys.change_limits(made.id, ApiKeyLimits()) == (made, made)
+    with pytest.raises(SchemaError):
+        keys.change_limits(made.id, LIMITS)
 
 
 def test_a_table_that_a_rollback_takes_away_under_a_running_process_is_no_failure(
@@ -121,7 +151,7 @@ def test_an_upgrade_under_a_running_process_lets_no_key_go_on_without_its_limits
     made, key = ApiKeys(elsewhere).create("shop", limits=LIMITS)
     elsewhere.close()
     assert in_a_worker.verify(key) == made
-    assert database_at_0005.revision == "0007"
+    assert database_at_0005.revision == "0008"
 
 
 def test_a_database_that_does_not_answer_is_no_old_schema() -> None:

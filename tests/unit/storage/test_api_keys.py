@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
-from service.storage import ApiKeys, Database
+from service.errors import ServiceUnavailableError
+from service.storage import ApiKeys, Database, open_database
+from tests.servers import free_port
 
 
 def test_a_new_key_is_recognised_and_only_its_digest_is_kept(database: Database) -> None:
@@ -117,3 +119,28 @@ def test_what_another_process_has_revoked_is_refused_at_once_when_keys_are_forgo
     assert here.verify(key) == made  # as it was remembered
     here.forget()
     assert here.verify(key) is None
+
+
+def test_what_a_key_has_given_away_is_good_for_as_long_as_the_key(database: Database) -> None:
+    here, elsewhere = ApiKeys(database), ApiKeys(database)
+    made, _ = here.create("shop")
+    expired, _ = here.create("market", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    assert here.standing(made.id).is_good
+    assert not here.standing(expired.id).is_good
+    assert not here.standing("0" * 16).is_good
+    elsewhere.revoke(made.id)
+    assert here.standing(made.id).is_good  # as it was remembered
+    here.forget()
+    assert not here.standing(made.id).is_good
+
+
+def test_without_the_database_what_a_key_has_given_away_is_good() -> None:
+    """Unlike the key itself: it was good minutes ago, and people are waiting."""
+    nowhere = open_database(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/vocero")
+    try:
+        keys = ApiKeys(nowhere)
+        with pytest.raises(ServiceUnavailableError):
+            keys.verify("vocero_" + "a" * 43)
+        assert keys.standing("0" * 16).is_good
+    finally:
+        nowhere.close()

@@ -17,7 +17,12 @@ from scripts.run import _has_newest_schema
 from service.errors import ConfigurationError, SchemaError, ServiceUnavailableError
 from service.storage import ApiKeys, Database, check_schema, open_database
 from service.storage.models import ApiKeyRow
-from service.storage.schema import KNOWN_REVISIONS, SCHEMA_REVISION, WITHOUT_CONVERSATION_COSTS
+from service.storage.schema import (
+    KNOWN_REVISIONS,
+    SCHEMA_REVISION,
+    WITHOUT_API_KEY_LIMITS,
+    WITHOUT_CONVERSATION_COSTS,
+)
 from tests.unit.storage.conftest import create_on
 from tests.unit.storage.everything import do_everything
 
@@ -207,7 +212,10 @@ def test_everything_works_on_each_schema_that_the_code_knows(empty_url: str) -> 
         database = open_database(empty_url)
         check_schema(database)
         do_everything(
-            database, keeps_costs=revision not in WITHOUT_CONVERSATION_COSTS, keeps_limits=revision == SCHEMA_REVISION
+            database,
+            keeps_costs=revision not in WITHOUT_CONVERSATION_COSTS,
+            keeps_limits=revision not in WITHOUT_API_KEY_LIMITS,
+            keeps_judged=revision == SCHEMA_REVISION,
         )
         database.close()
         runner.downgrade(empty_url, "base")
@@ -223,7 +231,7 @@ def test_which_schema_there_is_is_asked_again_with_each_check(empty_url: str, da
 def test_a_schema_before_those_is_refused(empty_url: str) -> None:
     runner.upgrade(empty_url, "0004")
     database = open_database(empty_url)
-    with pytest.raises(SchemaError, match="has schema 0004, this version needs 0007; run: python -m migr"):
+    with pytest.raises(SchemaError, match="has schema 0004, this version needs 0008; run: python -m migr"):
         check_schema(database)
     database.close()
 
@@ -238,7 +246,7 @@ def test_an_empty_database_is_refused_with_the_command_to_run(empty_url: str) ->
 def test_another_schema_is_refused_with_both_names(database: Database) -> None:
     with database.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match="has schema 9999, this version needs 0007"):
+    with pytest.raises(ConfigurationError, match="has schema 9999, this version needs 0008"):
         check_schema(database)
 
 

@@ -48,7 +48,7 @@ def test_the_sql_as_it_is_written_down_makes_what_the_steps_make(empty_url: str,
     execute_script(database, written)
     check_schema(database)
     made = shape(database)
-    execute_script(database, runner.downgrade_sql("0007", "base", dialect_name=kind))
+    execute_script(database, runner.downgrade_sql("0008", "base", dialect_name=kind))
     assert set(shape(database)["tables"]) <= {"alembic_version"}
     database.close()
     runner.upgrade(empty_url)
@@ -70,7 +70,7 @@ def execute_script(database: Database, script: str) -> None:
 def test_what_is_written_for_postgresql_waits_for_no_lock_and_runs_for_no_time_without_end() -> None:
     for written in (
         runner.upgrade_sql("0006", "0007", dialect_name="postgresql"),
-        runner.downgrade_sql("0007", "0006", dialect_name="postgresql"),
+        runner.downgrade_sql("0008", "0006", dialect_name="postgresql"),
     ):
         lines = [line for line in written.splitlines() if line]
         assert lines[:4] == [

@@ -19,7 +19,10 @@ from service.storage import (
     ApiKeys,
     AuditFilter,
     AuditLog,
+    Conversations,
     Database,
+    JudgedAnswer,
+    JudgedAnswers,
     check_schema,
     open_database,
 )
@@ -159,6 +162,23 @@ def test_rights_after_an_upgrade_reach_the_new_tables(postgresql: str, role: str
     database.close()
     with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string()) as connection:
         connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+
+
+def test_until_the_rights_are_given_verdicts_on_answers_are_not_known_and_nothing_else_fails(
+    owner_url: str, role: str
+) -> None:
+    runner.downgrade(owner_url, "0007")
+    grants.grant(owner_url, role)
+    runner.upgrade(owner_url)
+    database = as_role(owner_url, role)
+    conversations, now = Conversations(database), datetime.now(UTC)
+    assert conversations.start("c1", agent_id="a", started_at=now)
+    assert JudgedAnswers(database).put(JudgedAnswer("c1", 1, 1, now, "elevenlabs", score=3.5))
+    record = conversations.get("c1")
+    assert record is not None
+    assert record.judged_answers is None
+    assert conversations.prune(now + timedelta(days=1)).conversations == 1
+    database.close()
 
 
 def test_what_no_rights_can_bind_is_refused_with_the_reason(

@@ -314,23 +314,23 @@ def test_the_command_line_goes_up_and_down_and_says_where_it_is(
     assert command_line.main(["upgrade"]) == 0
     assert command_line.main(["current"]) == 0
     assert command_line.main(["downgrade", "base"]) == 0
-    assert capsys.readouterr().out.split("\n")[:3] == ["schema: 0007", "schema: 0007", "schema: none"]
+    assert capsys.readouterr().out.split("\n")[:3] == ["schema: 0008", "schema: 0008", "schema: none"]
 
 
 def test_the_command_line_writes_down_which_release_brought_which_schema(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VOCERO_DATABASE_URL", empty_url)
-    for revision in ("0001", "0005", "0007", "0007"):
+    for revision in ("0001", "0005", "0008", "0008"):
         assert command_line.main(["upgrade", revision]) == 0
     database = open_database(empty_url)
     made = Deployments(database).list_all()
     assert [(deployment.release, deployment.revision) for deployment in made] == [
         (__version__, "0005"),
-        (__version__, "0007"),
+        (__version__, "0008"),
     ]
     assert {deployment.node for deployment in made} == {socket.gethostname()}
-    assert Deployments(database).revision_of(__version__) == "0007"
+    assert Deployments(database).revision_of(__version__) == "0008"
     database.close()
 
 
@@ -345,7 +345,7 @@ def test_a_deployment_that_cannot_be_written_down_does_not_undo_the_upgrade(
         database.close()
         pytest.skip("PostgreSQL's writers do not wait for each other")
     with database.writing():
-        assert not deployed.record(empty_url, "0007")
+        assert not deployed.record(empty_url, "0008")
     database.close()
 
 
@@ -358,7 +358,7 @@ def test_the_command_line_shows_the_sql_and_changes_nothing(
     assert runner.current_revision(empty_url) is None
     runner.upgrade(empty_url)
     assert command_line.main(["downgrade", "-1", "--sql"]) == 0
-    assert "DROP TABLE api_key_limits" in capsys.readouterr().out
+    assert "DROP TABLE judged_answers" in capsys.readouterr().out
     assert runner.current_revision(empty_url) == SCHEMA_REVISION
 
 
