@@ -87,7 +87,8 @@ _POOL = Row(
         ),
         Panel(
             title="Room used",
-            description="Connections of what the pools may have, and slots of what the account has.",
+            description="Connections of what the pools may have, slots of what the account has, and speech sockets of "
+            "clients of what the workers take.",
             unit=Unit.SHARE,
             queries=(
                 Query(
@@ -100,6 +101,10 @@ _POOL = Row(
                 Query(
                     share(highest("vocero_limiter_in_use", by="limiter"), highest("vocero_limiter_cap", by="limiter")),
                     "slots: {{limiter}}",
+                ),
+                Query(
+                    share(total("vocero_speech_sockets_open"), total("vocero_speech_socket_capacity")),
+                    "clients' speech sockets",
                 ),
             ),
             steps=at_most(0.95, 0.8),

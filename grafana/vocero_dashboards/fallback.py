@@ -185,6 +185,7 @@ _BACKUP = Row(
             description="95 % of the turns, from the user's last word to the first audible sound.",
             unit=Unit.SECONDS,
             queries=(Query(percentile(0.95, "vocero_first_audio_seconds", PROVIDER, by="provider"), "{{provider}}"),),
+            width=6,
             steps=at_most(1),
             runbook="first-audio-budget-burns",
         ),
@@ -192,6 +193,7 @@ _BACKUP = Row(
             title="Turns that fail",
             description="A minute, by provider. If the last of the chain fails, the user hears it.",
             unit=Unit.PER_MINUTE,
+            width=6,
             queries=(
                 Query(per_minute("vocero_turns_total", PROVIDER, 'outcome="failed"', by="provider"), "{{provider}}"),
             ),
@@ -203,8 +205,18 @@ _BACKUP = Row(
             description="A minute: what an endpoint of yours could not do (words, voice, ears), and the local part "
             "did.",
             unit=Unit.PER_MINUTE,
+            width=6,
             queries=(Query(per_minute("vocero_backup_part_failures_total", by="part"), "{{part}}"),),
             stacked=True,
+        ),
+        Panel(
+            title="Speech sockets that end",
+            description="A minute, by who spoke last. no_place: the workers had no room, and the client was refused.",
+            unit=Unit.PER_MINUTE,
+            width=6,
+            queries=(Query(per_minute("vocero_speech_sockets_ended_total", by="end"), "{{end}}"),),
+            stacked=True,
+            runbook="capacity-nearly-full",
         ),
     ),
 )

@@ -17,6 +17,12 @@ import structlog
 from service.conversation.draining import SERVICE_RESTART
 from service.conversation.endings import RESTARTS
 from service.errors import ServiceUnavailableError
+from service.metrics_speech_sockets import (
+    SpeechSocketEnd,
+    speech_socket_ended,
+    speech_socket_opened,
+    speech_socket_places,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +31,10 @@ _LOOK_SECONDS = 0.1
 
 class OpenSocket(Protocol):
     """A speech socket as its worker sees it."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the backup speaks, or has spoken last."""
 
     def end(self, code: int, reason: str) -> None:
         """End it now."""
@@ -39,6 +49,7 @@ class OpenSpeechSockets:
         self._open: set[OpenSocket] = set()
         self._lock = threading.Lock()
         self._is_draining = False
+        speech_socket_places(capacity)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -52,13 +63,16 @@ class OpenSpeechSockets:
         """
         with self._lock:
             if self._is_draining or len(self._open) >= self._capacity:
+                speech_socket_ended(SpeechSocketEnd.NO_PLACE)
                 raise ServiceUnavailableError("No speech socket can be opened now; try again.", retry_after=2.0)
             self._open.add(socket)
+        speech_socket_opened()
         try:
             yield
         finally:
             with self._lock:
                 self._open.discard(socket)
+            speech_socket_ended(SpeechSocketEnd.LOCAL if socket.is_local else SpeechSocketEnd.ELEVENLABS)
 
     def drain(self) -> None:
         """Take no more, wait for those that are open, and end those that are still there then (1012)."""

@@ -130,6 +130,11 @@ class SpeechSocket:
         _close(self._client, code, reason, word="service_unavailable")
 
     @property
+    def is_local(self) -> bool:
+        """Whether the backup speaks, or has spoken last."""
+        return self.provider == LOCAL
+
+    @property
     def _client_seconds(self) -> float | None:
         if not self._listens:
             return self._path.inactivity_seconds

@@ -18,7 +18,7 @@ from tests.campaign.campaign import GREETING, Outcome, Scene
 TOOL_ANSWER = f"On your device it is {TOOL_RESULT}."
 REFUSED = {"conversation_config_override": {"agent": {"prompt": {"prompt": "Be rude."}}}}
 LINES = 4
-WARM_UP, WARM_UP_AT_ONCE = 24, 12
+WARM_UP, WARM_UP_AT_ONCE, WARM_UP_ATTEMPTS = 24, 12, 4
 """Twice a dozen: of the first it happens that one of two workers takes all; more at once is too much for a cold one."""
 
 
@@ -30,10 +30,17 @@ def run(
 
 
 def warm_up(scene: Scene) -> None:
-    """Let every worker hear the agent once: until then a text without sound may be one of an agent that only writes."""
-    outcomes = run(scene, range(WARM_UP), at_once=WARM_UP_AT_ONCE)
-    if failures := [failure for each in outcomes for failure in each.failures]:
-        raise AssertionError(failures)
+    """Let every worker hear the agent once: until then a text without sound may be one of an agent that only writes.
+
+    A cold worker on a busy machine may be late; what counts begins when a dozen and another one went as they should.
+    """
+    failures: list[str] = []
+    for _ in range(WARM_UP_ATTEMPTS):
+        outcomes = run(scene, range(WARM_UP), at_once=WARM_UP_AT_ONCE)
+        failures = [failure for each in outcomes for failure in each.failures]
+        if not failures:
+            return
+    raise AssertionError(failures)
 
 
 async def _all(

@@ -30,9 +30,14 @@ let wanted = false;
 let running = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let reopening;
+/** The ids of what the viewer has opened: a pool whose workers were silent for a moment comes back as it was left. */
+const opened = new Set();
 
 export function startLive() {
   if (!document.querySelector("[data-live]")) return;
+  document.addEventListener("toggle", ({ target }) => {
+    if (target instanceof HTMLDetailsElement && target.id) target.open ? opened.add(target.id) : opened.delete(target.id);
+  }, { capture: true }); // it does not bubble
   /** @type {HTMLElement} */ (document.getElementById("live-mark")).hidden = false;
   document.addEventListener("visibilitychange", () => (document.hidden ? pause() : begin()));
   document.addEventListener("signed-in", begin);
@@ -125,6 +130,12 @@ function lay(newer, older) {
       beforeAttributeUpdated: (/** @type {string} */ name, /** @type {Element} */ element) =>
         !(name === "open" && element instanceof HTMLDetailsElement),
       beforeNodeMorphed: (/** @type {Node} */ node) => !(node instanceof Element && node.hasAttribute("data-drawn")),
+      afterNodeAdded: (/** @type {Node} */ node) => {
+        if (!(node instanceof Element)) return;
+        for (const details of [node, ...node.querySelectorAll("details")]) {
+          if (details instanceof HTMLDetailsElement && opened.has(details.id)) details.open = true;
+        }
+      },
     },
   });
 }

@@ -32,7 +32,7 @@ def set_scene(dashboard: Dashboard) -> None:
 
 
 def report_all(dashboard: Dashboard, *, outage: bool = True, **overrides: Any) -> None:
-    """Have all workers report, as they do once a second; these reports are believed for two minutes."""
+    """Have all workers report, as they do once a second; these reports are believed as long as tests run."""
     for number, node in enumerate(NODES):
         for worker in ("1", "2"):
             fields = _report(number, worker, outage=outage)

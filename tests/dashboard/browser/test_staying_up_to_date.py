@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from service.pool_reports import INDEX_KEY
 from service.storage import AdminRole
 from tests.dashboard.browser.conftest import DashboardPage, RunningDashboard, ready
 from tests.dashboard.browser.scene import report_all
@@ -31,6 +32,19 @@ def test_an_outage_is_seen_to_end_without_a_hand_on_the_page(
     expect(link).to_be_focused()
     report_all(running_dashboard.behind)
     expect(providers).to_contain_text("system_busy")
+
+
+def test_what_was_opened_is_open_when_its_workers_come_back(
+    dashboard_page: DashboardPage, running_dashboard: RunningDashboard
+) -> None:
+    page = dashboard_page("viewer", "/pool")
+    page.locator("#pool-workers-1 > summary").press("Enter")
+    expect(page.locator("#pool-workers-1 table")).to_be_visible()
+    running_dashboard.behind.store.delete(INDEX_KEY)
+    expect(page.locator("#no-pools")).to_be_visible()
+    report_all(running_dashboard.behind)
+    expect(page.locator("#pool-workers-1 table")).to_be_visible()
+    expect(page.locator("#pool-rest-1 table")).to_be_hidden()
 
 
 def test_a_time_is_the_viewers_own_and_has_the_exact_utc_behind_it(dashboard_page: DashboardPage) -> None:

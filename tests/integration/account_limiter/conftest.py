@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,14 @@ def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
 def make_limiter(valkey: str) -> Iterator[MakeLimiter]:
     """Make and start limiters of one account of the test's own, on the session's Valkey or at `url`."""
     made: list[AccountLimiter] = []
+    clients = ExitStack()
     account = f"test-{secrets.token_hex(8)}"
 
     def make(*, url: str = valkey, **settings: Any) -> AccountLimiter:
         # Long enough for a machine that does much else: what comes of shorter ones, tests ask for.
         patient = {"ttl_seconds": 30.0, "outage_seconds": 7.5}
         standard = {"name": account, "cap": 2, "reserved_share": 0.0, **patient}
-        limiter = AccountLimiter(client(url), **{**standard, **settings})
+        limiter = AccountLimiter(clients.enter_context(client(url)), **{**standard, **settings})
         made.append(limiter)
         limiter.start()
         return limiter
@@ -79,3 +81,4 @@ def make_limiter(valkey: str) -> Iterator[MakeLimiter]:
     yield make
     for limiter in made:
         limiter.close()
+    clients.close()

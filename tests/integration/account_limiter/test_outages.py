@@ -154,12 +154,12 @@ def test_another_limiter_of_the_same_server_does_not_hide_that_it_began_anew(
     speech = make_limiter(url=own_valkey.url, name="speech", workers=2)
     make_limiter(url=own_valkey.url, name="speech", workers=2)
     speech.acquire(LIVE, timeout=10).release()
-    store = client(own_valkey.url)
-    store.script_flush()
-    make_limiter(url=own_valkey.url, name="agents").acquire(LIVE, timeout=10)
-    before = _epoch(store)
-    speech.acquire(LIVE, timeout=10)
-    assert _epoch(store) > before
+    with client(own_valkey.url) as store:
+        store.script_flush()
+        make_limiter(url=own_valkey.url, name="agents").acquire(LIVE, timeout=10)
+        before = _epoch(store)
+        speech.acquire(LIVE, timeout=10)
+        assert _epoch(store) > before
 
 
 def _epoch(store: redis.Redis) -> int:

@@ -39,7 +39,8 @@ def test_the_cap_is_never_exceeded_whatever_happens_to_processes_and_redis() -> 
 def test_the_capacity_of_killed_processes_is_back_within_one_ttl(tmp_path: Path) -> None:
     with limiter.running_storm(tmp_path, random.Random(1)) as storm:
         wait_until(lambda: peak(storm.oracle.snapshot()) == limiter.CAP, LIMIT_SECONDS)
-        other = AccountLimiter(client(storm.url), **limiter.LIMITER)
+        store = client(storm.url)
+        other = AccountLimiter(store, **limiter.LIMITER)
         other.start()
         for holder in storm.holders:
             holder.kill()
@@ -47,6 +48,7 @@ def test_the_capacity_of_killed_processes_is_back_within_one_ttl(tmp_path: Path)
         leases = [other.acquire(Priority.LIVE_TURN, timeout=within) for _ in range(limiter.CAP)]
         assert not any(lease.is_lost for lease in leases)
         other.close()
+        store.close()
 
 
 def test_who_wakes_up_after_its_leases_have_run_out_takes_them_for_lost(tmp_path: Path) -> None:

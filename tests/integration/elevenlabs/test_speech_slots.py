@@ -22,9 +22,9 @@ VOICE = "21m00Tcm4TlvDq8ikWAM"
 
 
 @pytest.fixture
-def limiter(new_redis: NewRedis) -> AccountLimiter:
-    store = redis.Redis.from_url(new_redis(), socket_timeout=1)
-    return AccountLimiter(store, name="speech", cap=PLAN_SLOTS, max_waiting=50)
+def limiter(new_redis: NewRedis) -> Iterator[AccountLimiter]:
+    with redis.Redis.from_url(new_redis(), socket_timeout=1) as store:
+        yield AccountLimiter(store, name="speech", cap=PLAN_SLOTS, max_waiting=50)
 
 
 @pytest.fixture

@@ -180,9 +180,9 @@ def test_the_numbers_are_told_each_second_though_redis_is_away(start_elevenlabs:
 
 
 @pytest.fixture
-def limiter(new_redis: NewRedis) -> AccountLimiter:
-    store = redis.Redis.from_url(new_redis(), socket_timeout=1)
-    return AccountLimiter(store, name="agents", cap=2, reserved_share=0.0)
+def limiter(new_redis: NewRedis) -> Iterator[AccountLimiter]:
+    with redis.Redis.from_url(new_redis(), socket_timeout=1) as store:
+        yield AccountLimiter(store, name="agents", cap=2, reserved_share=0.0)
 
 
 def test_slots_in_use_who_waits_and_who_waits_in_vain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import redis
@@ -30,9 +31,10 @@ def conversation_id() -> str:
 def make_office(valkey: str) -> Iterator[MakeOffice]:
     """Make and start a worker's office on the session's Valkey or at `url`; it is as old as if it had run for long."""
     made: list[ResumeOffice] = []
+    clients = ExitStack()
 
     def make(*, url: str = valkey, heartbeat_seconds: float = 0.1, resume_seconds: float = 120.0) -> ResumeOffice:
-        store = client(url)
+        store = clients.enter_context(client(url))
         office = ResumeOffice(
             store,
             node="node",
@@ -47,3 +49,4 @@ def make_office(valkey: str) -> Iterator[MakeOffice]:
     yield make
     for office in made:
         office.close()
+    clients.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -35,10 +36,15 @@ def is_known(store: redis.Redis, token: str) -> bool:
     return store.hget(conversation_key(name, "resume"), "d") == digest.encode()
 
 
+@pytest.fixture
+def store(own_valkey: OwnValkey) -> Iterator[redis.Redis]:
+    with client(own_valkey.url) as found:
+        yield found
+
+
 def test_a_flush_is_healed_and_meanwhile_nobody_is_told_that_it_is_over(
-    own_valkey: OwnValkey, make_office: MakeOffice, conversation_id: str
+    own_valkey: OwnValkey, store: redis.Redis, make_office: MakeOffice, conversation_id: str
 ) -> None:
-    store = client(own_valkey.url)
     office, other = make_office(url=own_valkey.url), make_office(url=own_valkey.url)
     token = held(office, conversation_id).issue()
     wait_until(lambda: is_known(store, token), LIMIT)
@@ -61,9 +67,8 @@ def test_a_flush_of_a_conversation_that_is_gone_for_good_says_come_again(
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_without_redis_a_worker_decides_about_its_own_conversations(
-    own_valkey: OwnValkey, make_office: MakeOffice, conversation_id: str, how: signal.Signals
+    own_valkey: OwnValkey, store: redis.Redis, make_office: MakeOffice, conversation_id: str, how: signal.Signals
 ) -> None:
-    store = client(own_valkey.url)
     office, other = make_office(url=own_valkey.url), make_office(url=own_valkey.url)
     resumable = held(office, conversation_id)
     token = resumable.issue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -42,10 +42,10 @@ def held(office: ResumeOffice, conversation_id: str, **options: object) -> Resum
 
 
 @pytest.fixture
-def store(valkey: str) -> redis.Redis:
-    found = client(valkey)
-    found.set(RESUME_SINCE.prefix, 1)  # this Redis is not new
-    return found
+def store(valkey: str) -> Iterator[redis.Redis]:
+    with client(valkey) as found:
+        found.set(RESUME_SINCE.prefix, 1)  # this Redis is not new
+        yield found
 
 
 @pytest.fixture
@@ -160,11 +160,11 @@ def test_the_loser_of_two_is_told_as_soon_as_the_winner_has_its_next_token(
 
 
 def test_a_worker_killed_between_the_claim_and_the_next_token_costs_no_conversation(
-    valkey: str, make_office: MakeOffice, is_written: Known, conversation_id: str, store: redis.Redis
+    make_office: MakeOffice, is_written: Known, conversation_id: str, store: redis.Redis
 ) -> None:
     first, third = make_office(), make_office()
     token = written_token(held(first, conversation_id), is_written)
-    killed = ResumeStore(client(valkey), owner="killed", resume_seconds=120)
+    killed = ResumeStore(store, owner="killed", resume_seconds=120)
     assert killed.claim(*read_token(token), "question")[0] is Verdict.OK
     key = conversation_key(conversation_id, "resume")
     store.hset(key, "gf", 0)  # five seconds later
@@ -173,10 +173,10 @@ def test_a_worker_killed_between_the_claim_and_the_next_token_costs_no_conversat
 
 
 def test_a_question_whose_answer_was_lost_is_answered_again(
-    valkey: str, make_office: MakeOffice, is_written: Known, conversation_id: str
+    make_office: MakeOffice, is_written: Known, conversation_id: str, store: redis.Redis
 ) -> None:
     token = written_token(held(make_office(heartbeat_seconds=60.0), conversation_id), is_written)
-    worker = ResumeStore(client(valkey), owner="other", resume_seconds=120)
+    worker = ResumeStore(store, owner="other", resume_seconds=120)
     answers = [worker.claim(*read_token(token), "the same") for _ in range(3)]
     assert answers[0][0] is Verdict.OK
     assert answers[0] == answers[1] == answers[2]

@@ -26,6 +26,7 @@ from tests.integration.sandbox.heard import LOUD, listen_pcm
 from tests.servers import RunningSandbox, RunningService, free_port
 
 MULTI = "multi-stream-input"
+OUTCOMES = ("success", "failure")
 Open = Callable[..., AbstractContextManager[ClientConnection]]
 
 
@@ -324,21 +325,42 @@ def test_the_sdk_is_told_of_our_account_as_what_it_is(start_service: StartServic
 # --- What becomes of them
 
 
-def test_they_are_counted(backed: RunningService, open_backed: Open, upstream: RunningSandbox) -> None:
-    def count(outcome: str) -> float:
-        text = requests.get(f"{backed.ops_url}/metrics", timeout=SECONDS).text
-        series = f'elevenlabs_requests_total{{operation="speech_socket",outcome="{outcome}"}}'
-        [found] = re.findall(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
-        return float(found)
+def told(service: RunningService, series: str) -> float:
+    """What the service's metrics say now."""
+    text = requests.get(f"{service.ops_url}/metrics", timeout=SECONDS).text
+    [found] = re.findall(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
+    return float(found)
 
-    good, bad = count("success"), count("failure")
+
+def test_they_are_counted(backed: RunningService, open_backed: Open, upstream: RunningSandbox) -> None:
+    def counts() -> list[float]:
+        asked = [f'elevenlabs_requests_total{{operation="speech_socket",outcome="{it}"}}' for it in OUTCOMES]
+        ended = [f'vocero_speech_sockets_ended_total{{end="{it}"}}' for it in ("elevenlabs", "local")]
+        return [told(backed, series) for series in (*asked, *ended)]
+
+    good, bad, by_elevenlabs, by_backup = counts()
     with open_backed() as socket:
         speak(socket, "Hello.")
-    wait_until(lambda: count("success") == good + 1, SECONDS, "it is counted")
+    after = [good + 1, bad, by_elevenlabs + 1, by_backup]
+    wait_until(lambda: counts() == after, SECONDS, "the good one is counted")
     fault(upstream, status=503)
     with open_backed() as socket:
         speak(socket, "Hello.")
-    wait_until(lambda: count("failure") == bad + 1, SECONDS, "it is counted")
+    after = [good + 1, bad + 1, by_elevenlabs + 1, by_backup + 1]
+    wait_until(lambda: counts() == after, SECONDS, "the one that the backup spoke is counted")
+
+
+def test_those_that_are_open_are_told_and_one_too_many_is_refused(start_service: StartService) -> None:
+    service = start_service(VOCERO_WORKER_CONNECTIONS="20", VOCERO_OPS_PORT=str(free_port()))
+    assert told(service, "vocero_speech_socket_capacity") == 2
+    open_here = opener(service)
+    with open_here(), open_here():
+        wait_until(lambda: told(service, "vocero_speech_sockets_open") == 2, SECONDS, "both are told")
+        with open_here() as third:
+            [message], code = until_closed(third)
+        assert (code, message["error"]) == (1013, "service_unavailable")
+        assert told(service, 'vocero_speech_sockets_ended_total{end="no_place"}') == 1
+    wait_until(lambda: told(service, "vocero_speech_sockets_open") == 0, SECONDS, "that they are gone is told")
 
 
 def test_a_worker_that_leaves_lets_a_text_end_and_sends_the_others_away(start_service: StartService) -> None:

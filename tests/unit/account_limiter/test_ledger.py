@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -65,8 +66,9 @@ class ClockedLedger(Ledger):
 
 
 @pytest.fixture
-def store(valkey: str) -> redis.Redis:
-    return redis.Redis.from_url(valkey)
+def store(valkey: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey) as found:
+        yield found
 
 
 def ledger_of(store: redis.Redis, **changes: Any) -> ClockedLedger:

@@ -53,7 +53,7 @@ def test_a_fault_of_ours_while_the_backup_takes_over_closes_the_clients_socket()
     )
     thread = threading.Thread(target=speech.run, args=(None,), daemon=True)
     thread.start()
-    with closing(client):
+    with closing(client), closing(served), closing(upstream):
         for text in (" ", "Hello there. ", ""):
             client.send_text(json.dumps({"text": text}))
         for _ in range(3):
