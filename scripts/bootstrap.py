@@ -124,6 +124,7 @@ def _install(extras: list[str]) -> None:
         "install",
         "--disable-pip-version-check",
         "--no-input",
+        "--no-compile",  # a third of pip's time, for modules of which most are never imported
         "--progress-bar",
         "off",
     ]

@@ -50,8 +50,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        *((name, False) for name in SAID),
-        *(pytest.param(name, True, marks=[pytest.mark.long] if "-en" in name else []) for name in TOLD),
+        # The other two are understood below: with the times of its words, and by a child that takes a dead one's place.
+        *(pytest.param(name, False, marks=[] if "hours" in name else [pytest.mark.long]) for name in SAID),
+        *(pytest.param(name, True, marks=pytest.mark.long) for name in TOLD),
     ],
     ids=str,
 )
@@ -93,7 +94,7 @@ def test_what_is_no_speech_gives_no_text(ears: LocalEars, kind: str) -> None:
     assert ears.transcribe(sounds[kind], 16_000).text == ""
 
 
-@pytest.mark.parametrize("language", ["de", pytest.param("xx", marks=pytest.mark.long), ""])
+@pytest.mark.parametrize("language", ["de", *(pytest.param(it, marks=pytest.mark.long) for it in ("xx", ""))])
 def test_a_language_beyond_english_and_spanish_is_taken_for_unknown(ears: LocalEars, language: str) -> None:
     assert ears.transcribe(recording("question-hours-es.wav"), 16_000, language).language == "es"
 

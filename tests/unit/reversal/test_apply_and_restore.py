@@ -47,6 +47,7 @@ def test_only_what_was_planned_is_lost(rollback: MakeRollback, keeper: Keeper, s
     assert "10 in judged_answers" in done.output
 
 
+@pytest.mark.long_on("postgresql")
 def test_the_audit_tells_who_did_what(rollback: MakeRollback, filled_url: str) -> None:
     assert rollback(*APPLY).code == 0
     database = open_database(filled_url)
@@ -178,6 +179,7 @@ def test_a_maintenance_of_somebody_else_stays(rollback: MakeRollback, store: red
     assert rollback("reopen").code == 6
 
 
+@pytest.mark.long_on("postgresql")
 def test_a_backup_of_somebody_else_is_restored(
     rollback: MakeRollback, keeper: Keeper, tmp_path: Path, journals: Path
 ) -> None:
