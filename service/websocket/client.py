@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from service import addresses
 from service.errors import HandshakeError, UnansweredError
-from service.websocket import addresses, tls_sessions
+from service.websocket import tls_sessions
 from service.websocket.client_handshake import (
     SocketAddress,
     build_request,

@@ -22,7 +22,7 @@ MakeKey = Callable[..., tuple[ApiKey, str]]
 
 @pytest.fixture
 def make_key(database_url: str) -> Iterator[MakeKey]:
-    database = open_database(database_url)
+    database = open_database(database_url, busy_seconds=20)
     yield lambda **limits: ApiKeys(database).create("limited", limits=ApiKeyLimits(**limits))
     database.close()
 

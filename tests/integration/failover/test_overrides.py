@@ -65,7 +65,7 @@ def service(
         "VOCERO_REDIS_URL": new_redis(),
     }
     runner.upgrade(ours["VOCERO_DATABASE_URL"])
-    database = open_database(ours["VOCERO_DATABASE_URL"])
+    database = open_database(ours["VOCERO_DATABASE_URL"], busy_seconds=20)
     _, key = ApiKeys(database).create("tests")
     database.close()
     running = servers.start_service(folder, key, {**service_settings, **ours, **PATIENT})
@@ -75,7 +75,7 @@ def service(
 
 @pytest.fixture
 def admin(service: RunningService) -> Iterator[Admin]:
-    database = open_database(service.environment["VOCERO_DATABASE_URL"], busy_seconds=5.0)
+    database = open_database(service.environment["VOCERO_DATABASE_URL"], busy_seconds=20)
     with redis.Redis.from_url(service.environment["VOCERO_REDIS_URL"], socket_timeout=5) as store:
         admin = Admin(OverrideBoard(database, store), Overrides(database), store)
         yield admin

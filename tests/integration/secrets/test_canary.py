@@ -72,7 +72,7 @@ def test_no_secret_is_found_in_logs_metrics_pages_redis_database_environment_or_
     secret_id_file.write_text(secret_id)
     database_url = f"sqlite:///{tmp_path}/vocero.db"
     runner.upgrade(database_url)
-    database = open_database(database_url)
+    database = open_database(database_url, busy_seconds=20)
     _, api_key = ApiKeys(database).create("canary")
     database.close()
     ops_port = free_port()

@@ -25,7 +25,7 @@ AskWith = Callable[..., tuple[ApiKey, Ask]]
 @pytest.fixture
 def ask_with(service: RunningService, database_url: str) -> Iterator[AskWith]:
     """A key with these limits, and the SDK with it: the sound of a text."""
-    database, http = open_database(database_url), httpx.Client(timeout=LIMIT)
+    database, http = open_database(database_url, busy_seconds=20), httpx.Client(timeout=LIMIT)
 
     def make(**limits: object) -> tuple[ApiKey, Ask]:
         made, key = ApiKeys(database).create("limited", limits=ApiKeyLimits(**limits))  # type: ignore[arg-type]

@@ -207,7 +207,7 @@ def test_without_a_good_key_nothing_is_spoken(open_socket: Open, key: str | None
 def test_a_key_is_held_to_its_scope_its_characters_and_its_places(
     service: RunningService, open_socket: Open, database_url: str
 ) -> None:
-    database = open_database(database_url)
+    database = open_database(database_url, busy_seconds=20)
     keys = ApiKeys(database)
     talks = keys.create("talks", limits=ApiKeyLimits(scopes=frozenset({ApiScope.CONVERSATION})))[1]
     short = keys.create("short", limits=ApiKeyLimits(characters_per_day=20))[1]

@@ -11,8 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from service import addresses
 from service.errors import HandshakeError
-from service.websocket import addresses, connect
+from service.websocket import connect
 
 Lookups = list[str]
 
