@@ -12,8 +12,12 @@ from collections.abc import Sequence
 import pytest
 
 LONGEST_TESTS = (
-    "tests/system/",
+    "tests/system/test_whole_stack.py",
+    "tests/system/test_observability_drill.py",
+    "tests/system/test_failover_page.py",
+    "tests/system/test_rollback_drill.py",
     "tests/integration/campaign/",
+    "tests/system/",  # most of these listen: four models at once are too much for two cores
     "tests/integration/account_limiter/test_storm.py",
     "tests/process/",
     "tests/dashboard/browser/",

@@ -66,8 +66,9 @@ class LocalEars:
     ) -> None:
         """Take the folder where the model is put together (150 MB, once), and the bounds.
 
-        `timeout_seconds` is for one transcription, `start_seconds` for loading the model (at the first time it is
-        also copied), `max_waiting` for calls in all.
+        `timeout_seconds` is for one transcription, and for the wait for its turn; `start_seconds` for loading the model
+        (at the first time it is also copied), which takes nothing from the call that it is loaded for; `max_waiting`
+        for calls in all.
         """
         self._cache_folder = cache_folder
         self._timeout_seconds = timeout_seconds
@@ -120,13 +121,13 @@ class LocalEars:
             self._places.release()
 
     def _in_turn(self, request: ears_wire.Request, pcm: bytes) -> Transcript:
-        deadline = time.monotonic() + self._timeout_seconds
         if not self._turn.acquire(timeout=self._timeout_seconds):
             raise EarsError(f"the ears were busy for {self._timeout_seconds} s")
         try:
             for attempt in range(_ATTEMPTS):
                 try:
-                    return _transcript(self._living_child().ask(request, pcm, deadline))
+                    child = self._living_child()
+                    return _transcript(child.ask(request, pcm, time.monotonic() + self._timeout_seconds))
                 except BrokenError as exc:
                     self._drop_child()
                     if self._closed or attempt == _ATTEMPTS - 1:

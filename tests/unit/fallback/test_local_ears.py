@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from service.fallback.audio_formats import resample
-from service.fallback.local_ears import EarsError, LocalEars, Transcript, open_ears
+from service.fallback.local_ears import EarsError, LocalEars, Transcript, _Child, open_ears
 from tests.unit.fallback.conftest import EARS_PACKAGES, recording
 
 SAID = {
@@ -146,6 +146,29 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_child_with_it(model_f
         assert not is_running(before)
     finally:
         hasty.close()
+
+
+def test_loading_the_model_takes_nothing_from_the_call_that_waits_for_it(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a slow machine would load it, have no time left to listen, and end the child that it has just started."""
+    waited = 0.0
+    load = _Child.spawn
+
+    def load_for_a_minute(folder: Path, start_seconds: float) -> _Child:
+        nonlocal waited
+        child = load(folder, start_seconds)
+        waited += 60
+        return child
+
+    monkeypatch.setattr(_Child, "spawn", load_for_a_minute)
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + waited)
+    patient = LocalEars(model_folder, timeout_seconds=50)
+    try:
+        assert plain(patient.transcribe(recording("barge-in-en.wav"), 16_000, "en").text) == SAID["barge-in-en.wav"][1]
+    finally:
+        patient.close()
 
 
 def test_callers_beyond_the_bound_are_told_at_once(ears: LocalEars, model_folder: Path) -> None:
