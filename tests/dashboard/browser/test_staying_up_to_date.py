@@ -76,7 +76,11 @@ def test_a_session_that_ends_while_somebody_types_loses_nothing(
 ) -> None:
     parts = running_dashboard.behind.parts
     page = dashboard_page("operator", "/fallback")
-    page.route("**/api/live", lambda route: route.abort())  # by which the page would know before the click
+    # By these the page would know before the click: what it hears, and what it looks for when it hears nothing.
+    page.route("**/api/live", lambda route: route.abort())
+    page.route(
+        "**/fallback", lambda route: route.abort() if "x-fragment" in route.request.headers else route.continue_()
+    )
     page.reload()
     ready(page)
     page.get_by_test_id("switch-conversation").locator("> summary").click()
@@ -90,6 +94,7 @@ def test_a_session_that_ends_while_somebody_types_loses_nothing(
     page.get_by_test_id("again-submit").click()
     expect(again).to_contain_text("not right")
     page.unroute("**/api/live")
+    page.unroute("**/fallback")
     page.get_by_test_id("again-password").fill(PASSWORD)
     page.get_by_test_id("again-submit").click()
     expect(again).to_be_hidden()
