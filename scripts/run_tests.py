@@ -18,8 +18,7 @@ from scripts.parts_of_tests import ROOT, get_parts
 # Many tests wait, for a server's start or for speech at its own pace: four processes keep two cores busy.
 PARALLEL = ("--numprocesses", "4", "--dist", "worksteal")
 SLOWEST = ("--durations", "40", "--durations-min", "8")
-AGAIN_AT_MOST = 8
-"""One in a thousand tests; a machine so slow that more of them fail tells nothing about the code."""
+AGAIN_AT_MOST = 3
 TESTS_FAILED = 1  # https://docs.pytest.org/en/stable/reference/exit-codes.html
 
 

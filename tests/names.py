@@ -14,7 +14,7 @@ HOST = "store.test"
 
 
 class Names:
-    """`addresses` are those of `HOST` now; `is_silent`: it does not answer before `answer` is called."""
+    """`addresses` are those of `HOST` now; `asked`: how often somebody wanted to know."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses = ["127.0.0.1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,19 @@ def free_port() -> int:
 def clean_environment(**ours: str) -> dict[str, str]:
     """The environment without any setting of ours, then `ours`."""
     return {**without_ours(os.environ), "PYTHONUNBUFFERED": "1", **ours}
+
+
+def run_module(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`python -m` with these arguments, as an operator has it: to its end, with these settings of ours alone."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=READY_SECONDS,
+        check=False,
+    )
 
 
 def children_of(pid: int) -> list[int]:

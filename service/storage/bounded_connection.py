@@ -19,8 +19,6 @@ from service import addresses
 R = TypeVar("R")
 
 PORT = 5432
-CONNECT_SECONDS = 3.0
-"""For the lookup, where the caller has given no `connect_timeout`."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -30,10 +28,11 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
-        """As psycopg's; a host's name is looked up within `connect_timeout`, and kept for a while (`addresses`)."""
-        host, port = str(parameters.get("host") or ""), int(parameters.get("port") or PORT)
+        """As psycopg's; one host's name is looked up within `connect_timeout`, and kept for a while (`addresses`)."""
+        host = str(parameters.get("host") or "")
         if not host or host.startswith("/") or "," in host or "hostaddr" in parameters:
             return super().connect(conninfo, **parameters)
+        port = int(parameters.get("port") or PORT)
         try:
             return super().connect(conninfo, **{**parameters, **_places(host, port, parameters)})
         except psycopg.OperationalError:
@@ -58,7 +57,7 @@ def bounded(answer_seconds: float) -> type[BoundedConnection]:
 def _places(host: str, port: int, parameters: dict[str, Any]) -> dict[str, str]:
     """Where `host` is, as libpq wants it: an address for each time that the name is given."""
     try:
-        places = addresses.look_up(host, port, seconds=float(parameters.get("connect_timeout", CONNECT_SECONDS)))
+        places = addresses.look_up(host, port, seconds=float(parameters["connect_timeout"]))
     except OSError as exc:
         raise psycopg.OperationalError(f"failed to resolve host {host!r}: {exc}") from None
     return {"host": ",".join([host] * len(places)), "hostaddr": ",".join(str(place[0]) for _, place in places)}

@@ -150,13 +150,19 @@ def test_postgresql_that_has_moved_is_looked_for_anew(postgresql: str, names: Na
     connected(postgresql).close()
 
 
+def test_several_postgresqls_are_tried_by_the_library_itself(postgresql: str, names: Names) -> None:
+    names.addresses = [NOBODY]
+    port = make_url(postgresql).port
+    connected(postgresql, host=f"{HOST},127.0.0.1", port=f"{port},{port}").close()
+
+
 def test_postgresql_is_given_up_when_no_name_server_answers(postgresql: str, names: Names) -> None:
     names.fall_silent()
     with pytest.raises(psycopg.OperationalError, match="failed to resolve host"):
         connected(postgresql, connect_timeout=1)
 
 
-def connected(url: str, **options: int) -> psycopg.Connection[tuple[int]]:
+def connected(url: str, **options: object) -> psycopg.Connection[tuple[int]]:
     place = make_url(url)
-    known = {"port": place.port, "user": place.username, "password": place.password, "dbname": "postgres"}
-    return bounded(SECONDS).connect(host=HOST, **{"connect_timeout": 10, **known, **options})
+    known = {"host": HOST, "port": place.port, "user": place.username, "password": place.password, "dbname": "postgres"}
+    return bounded(SECONDS).connect(**{"connect_timeout": 10, **known, **options})

@@ -15,7 +15,7 @@ from tests.parts import require
 from tests.servers import RunningService, start_service
 
 BUNDLE = Path(__file__).parent.parent / "browser/javascript/node_modules/@elevenlabs/client/dist/lib.iife.js"
-LIMIT_MILLISECONDS = 90_000
+LIMIT_MILLISECONDS = 40_000
 PAGE = b"""<!doctype html><title>A shop</title><script src="lib.iife.js"></script><script>
 window.seen = {messages: [], modes: [], errors: [], disconnected: null, audio: 0};
 window.talk = async (options) => {

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-LIMIT_MILLISECONDS = 90_000
+LIMIT_MILLISECONDS = 40_000
 AUDIBLE = re.compile(r"0\.(0[5-9]|[1-9]).*|1.*")
 """At least 0.05 of full scale; the sandbox's voice peaks at about 0.5, silence at 0."""
 

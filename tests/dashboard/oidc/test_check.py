@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from dashboard.settings import DashboardSettings
 from service.checks.finding import Finding, State
 from tests.conftest import NewRedis
 from tests.dashboard.oidc.provider import CLIENT_ID, CLIENT_SECRET, Provider, running
-from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port
+from tests.servers import free_port, run_module
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -123,15 +121,7 @@ def test_the_command_tells_it_with_all_that_the_dashboard_needs(
 
 def command(**settings: str) -> tuple[int, str, str]:
     """What `python -m dashboard check` ends with and says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dashboard", "check", "--json"],
-        cwd=ROOT,
-        env=clean_environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=READY_SECONDS,
-        check=False,
-    )
+    done = run_module("dashboard", "check", "--json", **settings)
     assert CLIENT_SECRET not in done.stdout + done.stderr
     return done.returncode, done.stdout, done.stderr
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 from service.__main__ import main
 from service.variables import OURS
-from tests.servers import READY_SECONDS, ROOT, clean_environment, free_port
+from tests.servers import free_port, run_module
 
 SECRET = "invalid-hunter2-that-nobody-may-see"
 """The sandbox refuses keys that begin so."""
@@ -65,15 +63,7 @@ def command() -> Ask:
     """The same as a process of its own, as an operator has it."""
 
     def run(*arguments: str, **settings: str) -> Said:
-        done = subprocess.run(
-            [sys.executable, "-m", "service", *arguments],
-            cwd=ROOT,
-            env=clean_environment(**settings),
-            capture_output=True,
-            text=True,
-            timeout=READY_SECONDS,
-            check=False,
-        )
+        done = run_module("service", *arguments, **settings)
         assert SECRET not in done.stdout + done.stderr
         return Said(done.returncode, done.stdout, done.stderr)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
